@@ -113,8 +113,7 @@ def decode_task(raw: dict[str, Any]) -> Task:
     extra = {key: value for key, value in raw.items() if key not in _TASK_KEYS}
     if known.get("schema", TASK_SCHEMA) != TASK_SCHEMA:
         raise UsageError(
-            f"task {raw['instance_id']}: schema {known['schema']!r} is not {TASK_SCHEMA!r}; "
-            "a newer Forager wrote it"
+            f"task {raw['instance_id']}: schema {known['schema']!r} is not {TASK_SCHEMA!r}; a newer Forager wrote it"
         )
     if isinstance(known.get("image"), dict):  # some SWE-bench variants keep build data under this name
         extra["image"] = known.pop("image")
@@ -429,9 +428,7 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
             except msgspec.MsgspecError as error:
                 raise UsageError(f"{path}, line {number}: not a trajectory: {error}") from None
             if trajectory.schema != TRAJECTORY_SCHEMA:
-                raise UsageError(
-                    f"{path}, line {number}: schema {trajectory.schema!r} is newer than this Forager"
-                )
+                raise UsageError(f"{path}, line {number}: schema {trajectory.schema!r} is newer than this Forager")
             yield trajectory
 
 

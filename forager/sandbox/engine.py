@@ -91,17 +91,9 @@ def classify(error: BaseException, what: str) -> ForagerError:
     """The `ForagerError` for an exception of the Docker SDK, of the HTTP library under it, or of the socket."""
     text = str(error)
     number = _errno(error)
-    if (
-        number in (errno.EACCES, errno.EPERM)
-        or "permission denied" in text.lower()
-        and "sock" in text.lower()
-    ):
+    if number in (errno.EACCES, errno.EPERM) or ("permission denied" in text.lower() and "sock" in text.lower()):
         return UnfitError(NO_RIGHTS)
-    if (
-        number in (errno.ENOENT, errno.ECONNREFUSED)
-        or "Connection refused" in text
-        or "FileNotFoundError" in text
-    ):
+    if number in (errno.ENOENT, errno.ECONNREFUSED) or "Connection refused" in text or "FileNotFoundError" in text:
         return UnfitError(NO_ENGINE)
     if full := no_disk(text):
         return full
@@ -115,9 +107,7 @@ def classify(error: BaseException, what: str) -> ForagerError:
 def no_disk(text: str) -> UnfitError | None:
     """The error of a full disk, if `text` (an engine's message, a build's log) says so."""
     if "no space left on device" in text.lower() or "disk quota exceeded" in text.lower():
-        return UnfitError(
-            "the engine's disk is full; free some (`forager clean`, `docker system prune`), then go on"
-        )
+        return UnfitError("the engine's disk is full; free some (`forager clean`, `docker system prune`), then go on")
     return None
 
 

@@ -227,9 +227,7 @@ def _send(engine: Engine, pipe: int) -> str:
         response = engine.api.post(url, params=params, data=blocks(), timeout=(30, 600), stream=False)
     finally:
         os.close(pipe)
-    events: list[dict[str, Any]] = [
-        requests.compat.json.loads(line) for line in response.text.splitlines() if line.strip()
-    ]
+    events: list[dict[str, Any]] = [json.loads(line) for line in response.text.splitlines() if line.strip()]
     for event in events:
         if message := event.get("error") or event.get("message"):
             raise no_disk(str(message)) or BuildError(f"base image: the engine refused the import: {message}")

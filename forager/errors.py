@@ -36,6 +36,11 @@ class ModelError(InfrastructureError):
 class SandboxError(InfrastructureError):
     """The container or the engine failed: died, killed from outside, connection lost."""
 
+    def __init__(self, message: str, engine_status: int | None = None) -> None:
+        super().__init__(message)
+        self.engine_status = engine_status
+        """The HTTP status the engine answered with, if it answered."""
+
 
 class ContextOverflow(ForagerError):
     """The prompt does not fit the model's context window (the server said so)."""

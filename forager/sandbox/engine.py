@@ -98,9 +98,10 @@ def classify(error: BaseException, what: str) -> ForagerError:
     if full := no_disk(text):
         return full
     if isinstance(error, docker.errors.ImageNotFound):
-        return SandboxError(f"{what}: the image is gone: {error.explanation}")
+        return SandboxError(f"{what}: the image is gone: {error.explanation}", 404)
     if isinstance(error, docker.errors.APIError):
-        return SandboxError(f"{what}: the engine answered {error.status_code}: {error.explanation or text}")
+        reason = error.explanation or text
+        return SandboxError(f"{what}: the engine answered {error.status_code}: {reason}", error.status_code)
     return SandboxError(f"{what}: {text or type(error).__name__}")
 
 

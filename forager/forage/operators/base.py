@@ -1,0 +1,113 @@
+"""What an operator is: a short generator that looks at one syntax node and yields changes of the text around it.
+
+A change replaces one span of the source, so everything else stays as it was, byte for byte. A new operator is one
+function with `@operator(name, NodeType, ...)` above it; the walk, skipping, sampling and checks are done elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import libcst as cst
+
+STRINGS = cst.SimpleString | cst.ConcatenatedString | cst.FormattedString
+
+
+class Change(NamedTuple):
+    """Bytes `start` to `end` of the source become `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+class Site:
+    """Where a node stands: its text and span, and the nodes around it. Offsets count bytes of the UTF-8 source."""
+
+    def __init__(self, source: bytes, spans: Mapping[cst.CSTNode, Any], parents: list[cst.CSTNode]) -> None:
+        self.source = source
+        self._spans = spans
+        self.parents = parents
+        """From the module down to the node's parent. Changes while the walk goes on; do not keep it."""
+
+    @property
+    def parent(self) -> cst.CSTNode:
+        return self.parents[-1]
+
+    def inside(self, *kinds: type[cst.CSTNode]) -> bool:
+        """Whether an ancestor within the same function is one of these kinds."""
+        for node in reversed(self.parents):
+            if isinstance(node, kinds):
+                return True
+            if isinstance(node, cst.FunctionDef | cst.Lambda | cst.ClassDef):
+                return False
+        return False
+
+    def span(self, node: cst.CSTNode) -> tuple[int, int]:
+        """First byte and the one after the last, the node's own parentheses included."""
+        span = self._spans[node]
+        start, end = span.start, span.start + span.length
+        if isinstance(node, cst.BaseExpression) and node.lpar:
+            start = self._spans[node.lpar[0]].start
+            last = self._spans[node.rpar[-1]]
+            end = last.start + last.length
+        return start, end
+
+    def text(self, node: cst.CSTNode) -> str:
+        """The node's source text, its own parentheses included."""
+        start, end = self.span(node)
+        return self.source[start:end].decode()
+
+    def replace(self, node: cst.CSTNode, text: str) -> Change:
+        """The node, its parentheses included, becomes `text`."""
+        return Change(*self.span(node), text)
+
+    def keep(self, node: cst.CSTNode, part: cst.CSTNode) -> Change:
+        """Only `part` stays of the node."""
+        return self.replace(node, self.text(part))
+
+    def swap(self, first: cst.CSTNode, second: cst.CSTNode) -> Change:
+        """Two nodes change places; what is between them stays."""
+        start, left = self.span(first)
+        right, end = self.span(second)
+        between = self.source[left:right].decode()
+        return Change(start, end, self.text(second) + between + self.text(first))
+
+    def lines(self, node: cst.CSTNode) -> tuple[int, int]:
+        """The span of the whole lines a statement is on, line ends included."""
+        start, end = self.span(node)
+        newline = self.source.find(b"\n", end)
+        return self.source.rfind(b"\n", 0, start) + 1, len(self.source) if newline < 0 else newline + 1
+
+
+Rule = Callable[[Any, Site], Iterator[Change]]
+
+
+class Operator(NamedTuple):
+    """A named rule and the node types it looks at."""
+
+    name: str
+    kinds: tuple[type[cst.CSTNode], ...]
+    rule: Rule
+
+
+OPERATORS: dict[str, list[Operator]] = {}
+"""By name; an operator may have several rules."""
+
+
+def operator(name: str, *kinds: type[cst.CSTNode]) -> Callable[[Rule], Rule]:
+    """Register a rule under an operator's name. The name is a plain lower-case word: it goes into task ids."""
+
+    def register(rule: Rule) -> Rule:
+        OPERATORS.setdefault(name, []).append(Operator(name, kinds, rule))
+        return rule
+
+    return register
+
+
+def wrapped(site: Site, node: cst.BaseExpression) -> str:
+    """The text of an expression, in parentheses where an operator in front of it would bind too tightly."""
+    atoms = cst.Name | cst.Attribute | cst.Call | cst.Subscript | cst.Integer | cst.SimpleString
+    text = site.text(node)
+    return text if isinstance(node, atoms) or node.lpar else f"({text})"

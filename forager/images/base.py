@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,15 +117,18 @@ async def registry_answers(engine: Engine) -> bool:
     return False
 
 
-def bootstrap_tools() -> str:
-    """What a bootstrap needs and this host lacks, as one line that says what to do; empty if nothing."""
+def bootstrap_packages() -> list[str]:
+    """The Debian packages that a bootstrap needs and this host lacks."""
     missing = [] if shutil.which("mmdebstrap") else ["mmdebstrap"]
-    if not debian.keyring():
-        missing.append("debian-archive-keyring")
-    if missing:
+    return missing if debian.keyring() else [*missing, "debian-archive-keyring"]
+
+
+def bootstrap_advice() -> str:
+    """What to do so that this host and user can bootstrap; empty if nothing."""
+    if missing := bootstrap_packages():
         return f"`sudo apt-get install {' '.join(missing)}`"
     if not _ways():
-        return "run as root, with passwordless sudo, or `sudo apt-get install uidmap` and a line in /etc/subuid"
+        return "run as root, or have passwordless sudo, or `sudo apt-get install uidmap` and a line in /etc/subuid"
     return ""
 
 
@@ -147,8 +151,8 @@ async def _from_registry(engine: Engine, say: Report) -> str | None:
 
 async def _bootstrapped(engine: Engine, tag: str, say: Report) -> str:
     """The id of an image that holds a fresh Debian root, streamed from mmdebstrap into the engine."""
-    if lacking := bootstrap_tools():
-        raise UnfitError(f"no registry answers, so the base image comes from Debian packages; for that {lacking}")
+    if lacking := bootstrap_advice():
+        raise UnfitError(f"no registry answers, so the base image comes from Debian packages: {lacking}")
     failure: ForagerError | None = None
     for prefix, options in _ways():
         say("base image: no registry answers; bootstrapping Debian packages (about a minute)")
@@ -169,8 +173,8 @@ def _ways() -> list[tuple[list[str], list[str]]]:
     if shutil.which("newuidmap") and debian.has_subuids():
         ways.append(([], ["--mode=unshare"]))
     if debian.sudo_works():
-        kept = "TMPDIR," + ",".join(proxies())
-        ways.append((["sudo", "-n", f"--preserve-env={kept.rstrip(',')}"], ["--mode=root"]))
+        kept = ",".join(["TMPDIR", *proxies()])
+        ways.append((["sudo", "-n", f"--preserve-env={kept}"], ["--mode=root"]))
     return ways
 
 
@@ -178,40 +182,47 @@ async def _import(engine: Engine, command: list[str]) -> str:
     """Run a command whose output is a tar file of a root file system; the id of the image made of it."""
     env = {**os.environ, **proxies(), "TMPDIR": os.environ.get("TMPDIR", "/var/tmp")}
     with tempfile.TemporaryFile(prefix="forager-") as log:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=(pipe := os.pipe())[1],
-            stderr=log,
-            env=env,
-            start_new_session=True,
-        )
-        os.close(pipe[1])
-        importing = asyncio.ensure_future(engine.call(_send, engine, pipe[0]))
+        reader, writer = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, stdout=writer, stderr=log, env=env, start_new_session=True
+            )
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        importing = asyncio.ensure_future(engine.call(_send, engine, reader))
         try:
             await process.communicate(debian.sources(SUITE).encode())
+            engine_first = importing.done()  # it reads to the end, unless it fails
             await asyncio.wait([importing])
-        finally:
-            if process.returncode is None:  # cancelled: mmdebstrap removes its directory when it is asked to end
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGTERM)
-                await asyncio.shield(process.wait())
-                await asyncio.wait([importing])
-                if not importing.exception():
-                    await _forget(engine, importing.result())
+        except asyncio.CancelledError:
+            _end(process)
+            await process.wait()
+            await asyncio.wait([importing])
+            if not importing.exception():
+                await _forget(engine, importing.result())
+            raise
         log.seek(0)
         text = log.read()[-256 * 1024 :].decode(errors="replace")
-    if process.returncode != 0:
-        if not importing.exception():
-            await _forget(engine, importing.result())
-        if "no space left on device" in text.lower():
-            raise UnfitError(
-                f"no space left in {env['TMPDIR']} to bootstrap Debian (needs 1 GB); free some, or set TMPDIR"
-            )
-        if isinstance(importing.exception(), UnfitError):
-            raise importing.exception() or AssertionError
-        raise BuildError(f"base image: mmdebstrap failed: {telling_line(text)}", text)
-    return importing.result()
+    if process.returncode == 0 or (engine_first and importing.exception()):
+        return importing.result()
+    if not importing.exception():
+        await _forget(engine, importing.result())
+    if no_disk(text):
+        raise UnfitError(f"no space left in {env['TMPDIR']} for a bootstrap (1 GB); free some, or set TMPDIR")
+    raise BuildError(f"base image: mmdebstrap failed: {telling_line(text)}", text)
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    """Ask mmdebstrap to stop; it removes its directory first."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+    except PermissionError:  # it runs under sudo
+        subprocess.run(["sudo", "-n", "kill", "--", f"-{process.pid}"], check=False, capture_output=True)
+    except ProcessLookupError:
+        pass
 
 
 def _send(engine: Engine, pipe: int) -> str:

@@ -27,7 +27,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # ---------------------------------------------------------------------------------------------- tasks
 
 
-class Environment(Record):
+class Environment(Record, frozen=True):
     """What to build for a task when there is no published image. Its digest keys the environment layer."""
 
     source: str
@@ -45,7 +45,7 @@ class Environment(Record):
     env: dict[str, str] = {}
 
 
-class Limits(Record):
+class Limits(Record, frozen=True):
     """Where an attempt ends. Zero means no limit (only for tokens and cost)."""
 
     steps: int = 128
@@ -62,7 +62,7 @@ class Limits(Record):
     """Replies in a row without a valid tool call."""
 
 
-class Task(Record):
+class Task(Record, frozen=True):
     """One problem: a repository at a commit, what is wrong with it, and the tests that tell."""
 
     instance_id: str
@@ -169,7 +169,7 @@ def load_tasks(path: Path) -> list[Task]:
 # ---------------------------------------------------------------------------------------- conversation
 
 
-class ToolCall(Record):
+class ToolCall(Record, frozen=True):
     """One tool call of a reply, as the server gave it: `arguments` is the raw string, valid JSON or not."""
 
     id: str
@@ -177,7 +177,7 @@ class ToolCall(Record):
     arguments: str
 
 
-class Usage(Record):
+class Usage(Record, frozen=True):
     """Tokens of one model call, or of many added up."""
 
     prompt_tokens: int = 0
@@ -197,7 +197,7 @@ Message = dict[str, Any]
 """One message in OpenAI chat form: role, content, tool_calls, tool_call_id, reasoning_content."""
 
 
-class Tokens(Record):
+class Tokens(Record, frozen=True):
     """What a trainer needs of one model call, where the server gives it. Lengths are checked."""
 
     prompt_ids: tuple[int, ...] = ()
@@ -205,7 +205,7 @@ class Tokens(Record):
     logprobs: tuple[float, ...] = ()
 
 
-class Reply(Record):
+class Reply(Record, frozen=True):
     """What a model answered: its message as it goes into the conversation, and what it cost."""
 
     message: Message
@@ -227,7 +227,7 @@ class Reply(Record):
 # ---------------------------------------------------------------------------------------- trajectories
 
 
-class TestFeedback(Record):
+class TestFeedback(Record, frozen=True):
     """What a test run inside a command reported."""
 
     runner: str
@@ -239,12 +239,12 @@ class TestFeedback(Record):
     """Ids of the failing tests, at most 50."""
 
 
-class Seconds(Record):
+class Seconds(Record, frozen=True):
     model: float = 0.0
     tool: float = 0.0
 
 
-class Step(Record):
+class Step(Record, frozen=True):
     """One action and what came of it."""
 
     n: int
@@ -271,7 +271,7 @@ class Step(Record):
 Cause = Literal["agent", "model", "infrastructure"]
 
 
-class Status(Record):
+class Status(Record, frozen=True):
     """A row of the outcome table."""
 
     cause: Cause
@@ -297,7 +297,7 @@ STATUSES: dict[str, Status] = {
 }
 
 
-class Outcome(Record):
+class Outcome(Record, frozen=True):
     """How an attempt ended: a row of `STATUSES` and one line on why."""
 
     status: str
@@ -312,14 +312,14 @@ class Outcome(Record):
         return STATUSES[self.status].counts
 
 
-class TestLists(Record):
+class TestLists(Record, frozen=True):
     """Which of a list of tests passed and which did not."""
 
     success: tuple[str, ...] = ()
     failure: tuple[str, ...] = ()
 
 
-class Evaluation(Record):
+class Evaluation(Record, frozen=True):
     """The grade of one patch."""
 
     resolved: bool
@@ -338,7 +338,7 @@ class Evaluation(Record):
     """File of the test output, relative to the run directory."""
 
 
-class TaskRef(Record):
+class TaskRef(Record, frozen=True):
     """What a trajectory says of its task."""
 
     repo: str
@@ -350,7 +350,7 @@ class TaskRef(Record):
     """Digest of the task record."""
 
 
-class ModelRef(Record):
+class ModelRef(Record, frozen=True):
     """Which model, and how it was asked."""
 
     name: str
@@ -359,7 +359,7 @@ class ModelRef(Record):
     sampling: dict[str, Any] = {}
 
 
-class Trajectory(Record):
+class Trajectory(Record, frozen=True):
     """One finished attempt, self-contained: a trainer needs nothing else."""
 
     id: str
@@ -390,7 +390,7 @@ class Trajectory(Record):
     schema: str = TRAJECTORY_SCHEMA
 
 
-class Prediction(Record, omit_defaults=False):
+class Prediction(Record, frozen=True, omit_defaults=False):
     """A SWE-bench prediction."""
 
     instance_id: str

@@ -7,7 +7,7 @@ from typing import Protocol
 from forager.records import Record
 
 
-class Caps(Record):
+class Caps(Record, frozen=True):
     """What a container may use. Sizes in bytes."""
 
     memory: int = 4 * 1024**3
@@ -21,7 +21,7 @@ class Caps(Record):
     network: bool = False
 
 
-class CommandResult(Record):
+class CommandResult(Record, frozen=True):
     """What one command did."""
 
     output: str
@@ -68,6 +68,13 @@ class Sandbox(Protocol):
         """Write a file (absolute path), keeping the mode of one that exists; its parent must exist.
 
         Raises `OSError` with what the container said.
+        """
+        ...
+
+    async def create_file(self, path: str, data: bytes) -> None:
+        """Write a file that must not exist; its parent must.
+
+        Raises `FileExistsError`, `FileNotFoundError` (no parent), `OSError` with what the container said.
         """
         ...
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import posixpath
 import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
+
+from docker.types import LogConfig, Ulimit
 
 from forager.errors import CapExceeded, ForagerError, SandboxError
 from forager.sandbox import Caps, CommandResult
@@ -151,13 +154,24 @@ class DockerSandbox:
         return data
 
     async def write_file(self, path: str, data: bytes) -> None:
-        name = quote(path)
+        await self._write(path, data, f"if [[ -e {quote(path)} && ! -f {quote(path)} ]]; then (exit {errno.EINVAL})")
+
+    async def create_file(self, path: str, data: bytes) -> None:
+        name, parent = quote(path), quote(posixpath.dirname(path) or "/")
+        await self._write(
+            path,
+            data,
+            f"if [[ -e {name} || -L {name} ]]; then (exit {errno.EEXIST}); "
+            f"elif [[ ! -d {parent} ]]; then (exit {errno.ENOENT})",
+        )
+
+    async def _write(self, path: str, data: bytes, guard: str) -> None:
         # A payload is read by `head`, which takes exactly its share; bash itself would read it byte by byte.
         status, said = await self._ask(
-            f"if [[ -e {name} && ! -f {name} ]]; then echo 'not a regular file'; (exit 1); "
-            f"else head -c {len(data)} 2>&1 >{name} || {{ [[ -w {name} ]] || echo 'cannot be written'; (exit 1); }}; fi",
-            payload=data,
+            f"{guard}; else {{ head -c {len(data)} >{quote(path)}; }} 2>&1; fi", payload=data
         )
+        if status in (errno.EINVAL, errno.EEXIST, errno.ENOENT):
+            raise _os_error(status, path)
         if status != 0:
             message = said.decode("utf-8", "replace").strip().rpartition(": ")[2] or "could not be written"
             raise OSError(errno.EIO, message, path)
@@ -351,10 +365,10 @@ async def open_sandbox(
             cpu_quota=int(caps.cpus * 100_000),
             pids_limit=caps.processes,
             ulimits=[
-                {"Name": "fsize", "Soft": caps.file_size, "Hard": caps.file_size},
-                {"Name": "core", "Soft": 0, "Hard": 0},
+                Ulimit(name="fsize", soft=caps.file_size, hard=caps.file_size),
+                Ulimit(name="core", soft=0, hard=0),
             ],
-            log_config={"Type": "none"},  # the engine would keep all output in a file of its own
+            log_config=LogConfig(type="none"),  # the engine would keep all output in a file of its own
             shm_size=256 * 1024**2,
         )
         made = api.create_container(
@@ -400,5 +414,11 @@ def _size(size: int) -> str:
 
 
 def _os_error(number: int, path: str) -> OSError:
-    kinds = {errno.EISDIR: "is a directory", errno.ENOENT: "does not exist", errno.EACCES: "cannot be read"}
-    return OSError(number, kinds.get(number, "is not a regular file"), path)
+    reasons = {
+        errno.EISDIR: "is a directory",
+        errno.ENOENT: "does not exist",
+        errno.EACCES: "cannot be read",
+        errno.EEXIST: "exists already",
+        errno.EINVAL: "is not a regular file",
+    }
+    return OSError(number, reasons[number], path)

@@ -103,9 +103,8 @@ class Shell:
 
         Its interrupted line still ends with the old token; a second one makes sure that nothing is skipped any more.
         """
-        if self._trailer is not None or self._marker:
-            if await self._wait(seconds) != "ended":
-                return False
+        if self._marker and await self._wait(seconds) != "ended":
+            return False
         return await self._tell(f"__forager_was {self.end.status}", seconds) == "ended"
 
     async def restore(self, directory: str, exports: bytes) -> bool:

@@ -1,0 +1,171 @@
+"""Environment and repository layers: base -> tools (uv) -> dependencies -> repository.
+
+Dependencies are keyed by themselves alone, so repositories that need the same share the layer. Packages go to a
+virtual environment at `/opt/venv`, first on `PATH`: a plain `python -m pytest` works, and Debian's own Python stays
+as it is.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from collections.abc import Iterator
+
+from forager.errors import BuildError, UsageError
+from forager.images import images_dir
+from forager.images.archive import Member, clean_tar, read
+from forager.images.base import ensure_base
+from forager.images.build import Report, image_exists
+from forager.images.index import fetch, parse_spec
+from forager.images.layer import add_layer
+from forager.records import Environment, digest
+from forager.sandbox.engine import Engine
+
+WORKDIR = "/testbed"
+VENV = "/opt/venv"
+_PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_FREEZE = f"/opt/uv/bin/uv pip freeze --python {VENV}/bin/python --exclude-editable"
+
+
+async def ensure_environment(engine: Engine, environment: Environment, report: Report | None = None) -> str:
+    """The tag of the repository image: dependencies installed, the clean tree at `/testbed`, not yet sealed.
+
+    At once if it exists. The tree is installed in editable mode, so what is imported is the working tree; its `.git`
+    has one commit that tracks exactly the released files. Raises `UsageError` for a source that cannot be built,
+    `ForageError` for one that cannot be had, `BuildError` and `UnfitError` for what happens while building.
+    """
+    base = await ensure_base(engine, report)
+    tag = _repository_tag(base, environment)
+    if await image_exists(engine, tag):
+        return tag
+    sdist = await fetch(environment.source, sha256=environment.sha256, report=report)
+    parent = await _dependencies(engine, base, environment, report)
+
+    def tree() -> Iterator[Member]:
+        for member in read(sdist.path):
+            yield Member(
+                path=f"{WORKDIR[1:]}/{member.path}", data=member.data, link=member.link, executable=member.executable
+            )
+
+    version = {"SETUPTOOLS_SCM_PRETEND_VERSION": sdist.version, "PBR_VERSION": sdist.version}
+    await add_layer(
+        engine,
+        parent=parent,
+        tag=tag,
+        kind="repository",
+        script=_script("repository"),
+        files=clean_tar(tree()),
+        settings={**environment.env, **version, "INSTALL": environment.install},
+        network=True,
+        env={**environment.env, "PATH": _PATH, "VIRTUAL_ENV": VENV},
+        workdir=WORKDIR,
+        report=report,
+    )
+    return tag
+
+
+async def freeze(engine: Engine, environment: Environment, report: Report | None = None) -> Environment:
+    """The environment with `packages` pinned to what is installed, so that a task rebuilds the same elsewhere.
+
+    The image made for the unpinned one is known under the pinned one's tag too: nothing is built twice here.
+    """
+    base = await ensure_base(engine, report)
+    tag = await ensure_environment(engine, environment, report)
+    output = await engine.call(
+        engine.client.containers.run,
+        tag,
+        ["bash", "-c", _FREEZE],
+        remove=True,
+        network_mode="none",
+        user="0:0",
+        stderr=False,
+    )
+    name = re.sub(r"[-_.]+", "-", parse_spec(environment.source)[0])
+    pins = re.findall(rb"^([A-Za-z0-9][\w.-]*==[\w.!+-]+)\s*$", output, re.MULTILINE)
+    packages = [pin.decode() for pin in pins]
+    left_out = {name, "pip"}
+    pinned = Environment(
+        source=environment.source,
+        sha256=environment.sha256,
+        python=environment.python,
+        system=environment.system,
+        packages=tuple(
+            sorted(p for p in packages if re.sub(r"[-_.]+", "-", p.split("==")[0]).lower() not in left_out)
+        ),
+        install=environment.install,
+        env=environment.env,
+    )
+    if not pinned.packages:
+        raise BuildError(f"{tag}: the list of installed packages cannot be read", output.decode("utf-8", "replace"))
+    repository, version = _repository_tag(base, pinned).rsplit(":", 1)
+    await engine.call(engine.api.tag, tag, repository, version)
+    return pinned
+
+
+async def _dependencies(engine: Engine, base: str, environment: Environment, report: Report | None) -> str:
+    """The tag of the image with everything but the repository."""
+    tools = f"forager/tools:{digest([base, _script('tools')])[:16]}"
+    if not await image_exists(engine, tools):
+        await add_layer(
+            engine, parent=base, tag=tools, kind="tools", script=_script("tools"), network=True, report=report
+        )
+    tag = f"forager/environment:{_key(base, environment)[:16]}"
+    if not await image_exists(engine, tag):
+        await add_layer(
+            engine,
+            parent=tools,
+            tag=tag,
+            kind="environment",
+            script=_script("dependencies"),
+            files=files_tar({"requirements": "".join(f"{line}\n" for line in environment.packages).encode()}),
+            settings={"PYTHON": environment.python, "SYSTEM": " ".join(environment.system)},
+            network=True,
+            env={"PATH": _PATH, "VIRTUAL_ENV": VENV},
+            report=report,
+        )
+    return tag
+
+
+def files_tar(files: dict[str, bytes]) -> bytes:
+    """A tar that puts `files` into `/.forager/in`, where the scripts of a layer look."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(f".forager/in/{name}")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def _key(base: str, environment: Environment) -> str:
+    """What decides the dependencies."""
+    _check(environment)
+    wanted = [sorted(environment.packages), sorted(environment.system), environment.python]
+    return digest([base, _script("tools"), _script("dependencies"), wanted])
+
+
+def _repository_tag(base: str, environment: Environment) -> str:
+    name, version = parse_spec(environment.source)
+    if not version:
+        raise UsageError(f"environment source {environment.source!r} names no version; a task needs one")
+    parts = [_key(base, environment), name, version, environment.sha256, environment.install, environment.env]
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{name}-{version}")[:80]
+    return f"forager/repository:{plain}-{digest([*parts, _script('repository')])[:16]}"
+
+
+def _check(environment: Environment) -> None:
+    """What comes from a task file goes into a shell's words and a requirements file: only plain ones may."""
+    for package in environment.system:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9+.:-]*", package):
+            raise UsageError(f"environment.system: {package!r} is not the name of a Debian package")
+    for package in environment.packages:
+        if not re.fullmatch(r"[A-Za-z0-9][^\r\n]*", package):
+            raise UsageError(f"environment.packages: {package!r} is not a requirement")
+    if environment.python and not re.fullmatch(r"\d+\.\d+(\.\d+)?", environment.python):
+        raise UsageError(f"environment.python: {environment.python!r} is not a version such as 3.11")
+
+
+def _script(name: str) -> str:
+    return (images_dir() / "environment" / name).read_text()

@@ -19,6 +19,8 @@ from forager.records import Record
 LINES, WIDTH = 24, 160
 """The most lines, and characters of a line, that are kept of any one text."""
 
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _CHANGING = (
     (re.compile(r"\b0x[0-9a-fA-F]{6,}\b"), "0x..."),
@@ -31,8 +33,10 @@ _SEPARATOR = re.compile(r"(_ ){8,}_?\s*")
 _CHAINED = re.compile(
     r"(The above exception was the direct cause of|During handling of the above exception, another).*"
 )
-_LOCATION = re.compile(r"(?P<path>[^\s:][^:]*):(?P<line>\d+):(?: .*)?")
-_VALUES = re.compile(r"(?!self\b|request\b|monkeypatch\b|caplog\b|tmp_?path\b|capsys\b)\w+ = .+")
+_LOCATION = re.compile(r"(?P<path>[^\s:][^:]*):(?P<line>\d+):(?P<opens> in \S.*)?(?: .*)?")
+_LOCAL = re.compile(r"(?: {8})?(?=.{10,} = )(?P<name>[A-Za-z_]\w*) * = (?P<value>.+)")
+"""How pytest's `--showlocals` writes a variable: its name filled up to ten characters."""
+_OPAQUE = re.compile(r"<(function|module|class|built-in|bound method|_pytest)\b|.* object at 0x|.*\.\.\. ?$")
 _NOT_RAISED = re.compile(r"(?:Failed: )?DID NOT RAISE (?P<a>.+)|AssertionError: (?P<b>[\w.]+) not raised.*")
 _RAISED = re.compile(r"(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*)(?:: (?P<message>.*))?")
 _WHERE = re.compile(r"\s*\+\s+where (?P<value>.+?) = (?P<call>[\w.]+\(.*\))")
@@ -69,40 +73,88 @@ def clean(text: str) -> str:
     return "\n".join(lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."])
 
 
+class _Frame:
+    """One level of a traceback: where, and the lines that belong to it."""
+
+    def __init__(self) -> None:
+        self.path = ""
+        self.line = 0
+        self.lines: list[str] = []
+
+
 def read_failure(test: str, text: str, sources: Mapping[str, bytes]) -> Failure:
     """What pytest's failure text (its `longrepr`, style `long` or `short`) says of a test.
 
-    `sources` maps the paths of test files, relative to the repository's root, to their content.
+    `sources` maps the paths of test files, relative to the repository's root, to their content: only frames in
+    these are shown.
     """
-    file = test.split("::")[0]
     lines = text[:20_000].split("\n")
-    last = max((n for n, line in enumerate(lines) if _CHAINED.fullmatch(line)), default=-1)
-    entries = _entries(lines[last + 1 :])
-    error = _error_lines(entries[-1]) if entries else []
-    place = None
-    frame: list[str] = []
-    for entry in entries:
-        for line in entry:
-            match = _LOCATION.fullmatch(line)
-            if match and match["path"].endswith(file):
-                place, frame = int(match["line"]), entry
     if (doctest := _doctest(test, lines)) is not None:
         return doctest
-    statement, code = _statement(sources.get(file, b""), place)
-    if not code and any(line.startswith(">") for line in frame):
-        code = textwrap.dedent(
-            "\n".join(line[1:] for line in frame if re.match(r"[ >]   ", line) and "^^" not in line)
-        )
-    values = [line for line in frame if _VALUES.fullmatch(line)]
+    last = max((n for n, line in enumerate(lines) if _CHAINED.fullmatch(line)), default=-1)
+    frames = _frames(lines[last + 1 :])
+    error = _error_lines(frames[-1].lines) if frames else []
+    own = [(frame, name) for frame in frames if (name := _known(frame.path, sources))]
+    frame, name = own[-1] if own else (_Frame(), "")
+    statement, function, code = _statement(sources.get(name, b""), frame.line)
     common = Failure(
         kind="unknown",
         test=test,
         code=clean(code),
-        values=clean(", ".join(values)),
-        subject=_subject(statement, sources.get(file, b"")),
+        values=clean(", ".join(_values(frame.lines, statement, function))),
+        subject=_subject(statement, sources.get(name, b"")),
         message=clean("\n".join(error)),
     )
     return _classify(common, error, statement)
+
+
+def _known(path: str, sources: Mapping[str, bytes]) -> str:
+    """The source that a traceback's path means; empty if it is none of them."""
+    parts = path.split("/")
+    candidates = ("/".join(parts[n:]) for n in range(len(parts)))
+    return next((candidate for candidate in candidates if candidate in sources), "")
+
+
+def _frames(lines: list[str]) -> list[_Frame]:
+    """The frames of a traceback, outermost first.
+
+    `path:12: in name` opens a frame; in the long style `path:12: Error` ends one, and a row of underscores parts two.
+    """
+    frames = [_Frame()]
+    for line in lines:
+        match = _LOCATION.fullmatch(line)
+        if _SEPARATOR.fullmatch(line) or (match and match["opens"] and frames[-1].path):
+            frames.append(_Frame())
+        if match and not frames[-1].path:
+            frames[-1].path, frames[-1].line = match["path"], int(match["line"])
+        elif not _SEPARATOR.fullmatch(line):
+            frames[-1].lines.append(line)
+    return [frame for frame in frames if frame.path or any(line.strip() for line in frame.lines)]
+
+
+def _values(lines: list[str], statement: ast.stmt | None, function: _Function | None) -> list[str]:
+    """`name = value` for what the shown code uses and does not itself assign: parameters, variables of a loop."""
+    if statement is None or function is None:
+        return []
+    arguments = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
+    loaded = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    assigned = {
+        target.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        for target in ast.walk(ast.Tuple(elts=node.targets, ctx=ast.Store()))
+        if isinstance(target, ast.Name)
+    }
+    used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+    wanted = ((arguments & used) | loaded) - assigned - {"self", "cls", "request"}
+    values = {
+        match["name"]: match["value"]
+        for line in lines
+        if (match := _LOCAL.fullmatch(line)) and match["name"] in wanted and not _OPAQUE.match(match["value"])
+    }
+    return [
+        f"{name} = {value}" for name, value in sorted(values.items(), key=lambda item: (item[0] not in loaded, item))
+    ]
 
 
 def _doctest(test: str, lines: list[str]) -> Failure | None:
@@ -131,20 +183,9 @@ def _doctest(test: str, lines: list[str]) -> Failure | None:
     )
 
 
-def _entries(lines: list[str]) -> list[list[str]]:
-    """The frames of a traceback, outermost first."""
-    entries: list[list[str]] = [[]]
-    for line in lines:
-        if _SEPARATOR.fullmatch(line):
-            entries.append([])
-        else:
-            entries[-1].append(line)
-    return [entry for entry in entries if any(line.strip() for line in entry)]
-
-
-def _error_lines(entry: list[str]) -> list[str]:
+def _error_lines(lines: list[str]) -> list[str]:
     """The lines that pytest marks with E."""
-    marked = [" " + line[1:] for line in entry if re.match(r"E(\s|$)", line)]
+    marked = [" " + line[1:] for line in lines if re.match(r"E(\s|$)", line)]
     return textwrap.dedent("\n".join(marked)).split("\n") if marked else []
 
 
@@ -205,20 +246,20 @@ def _parse_statement(text: str) -> ast.stmt | None:
     return tree.body[0] if tree is not None and len(tree.body) == 1 else None
 
 
-def _statement(source: bytes, line: int | None) -> tuple[ast.stmt | None, str]:
-    """The statement at a line of a test file, and the code from the start of its function to the statement's end."""
+def _statement(source: bytes, line: int) -> tuple[ast.stmt | None, _Function | None, str]:
+    """The statement at a line of a test file, its function, and the code from the function's start to its end."""
     tree = _parse(source)
-    if tree is None or line is None:
-        return None, ""
+    if tree is None or not line:
+        return None, None, ""
     around = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno)
     ]
-    functions = [node for node in around if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    inner = [node for node in around if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
+    functions = [node for node in around if isinstance(node, _Function)]
+    inner = [node for node in around if not isinstance(node, _Function | ast.ClassDef)]
     if not functions or not inner:
-        return None, ""
+        return None, None, ""
     # from the inside: an `assert` in a `for` is what failed; a `with pytest.raises` that failed begins at the line
     statement = max(inner, key=lambda node: (node.lineno, -(node.end_lineno or node.lineno)))
     body = functions[-1].body
@@ -227,7 +268,7 @@ def _statement(source: bytes, line: int | None) -> tuple[ast.stmt | None, str]:
     rows = source.decode(errors="replace").split("\n")[body[0].lineno - 1 : statement.end_lineno]
     rows = rows if len(rows) <= LINES else ["# ...", *rows[-LINES + 1 :]]
     indent = " " * body[0].col_offset
-    return statement, "\n".join(row.removeprefix(indent) for row in rows)
+    return statement, functions[-1], "\n".join(row.removeprefix(indent) for row in rows)
 
 
 _HELPERS = re.compile(

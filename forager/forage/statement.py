@@ -66,9 +66,13 @@ def _choose(failures: Sequence[Failure]) -> list[Failure]:
     """A few that tell most: understood ones first, short ones first, one a test function."""
     ranks = {"wrong": 0, "not_raised": 0, "raised": 1, "unknown": 2}
     chosen: dict[str, Failure] = {}
-    for failure in sorted(failures, key=lambda f: (ranks[f.kind], not f.subject, len(f.code + f.message), f.test)):
-        chosen.setdefault(failure.test.split("[")[0], failure)
-    return list(chosen.values())[:CASES]
+    for failure in sorted(
+        failures, key=lambda f: (not f.code, ranks[f.kind], not f.subject, len(f.code + f.message), f.test)
+    ):
+        # the same code under other parameters, or inherited by another class of tests, tells nothing new
+        chosen.setdefault(failure.code or failure.test.split("[")[0], failure)
+    best = list(chosen.values())[:CASES]
+    return [failure for failure in best if failure.code] or best[:1]
 
 
 def _write(name: str, version: str, shown: Sequence[Failure], count: int, detail: Detail) -> str:

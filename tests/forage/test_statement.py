@@ -87,31 +87,44 @@ def test_fixture(broken):
 
 def test_address():
     assert same(1) == 1
+
+def test_loop():
+    for number in (5, 6):
+        assert add(number) == 8
+
+class TestAgain(TestUnit):
+    pass
 """
 SOURCES = {"tests/test_pkg.py": TESTS.encode()}
 FIX = "--- a/pkg.py\n+++ b/pkg.py\n-    return x * y\n+    return x + y\n"
 REPORTER = """
-import json, pytest
+import json, sys, pytest
 class Reporter:
     texts = {}
     def pytest_runtest_logreport(self, report):
         if report.failed:
             self.texts[report.nodeid] = report.longreprtext
-pytest.main(["-q", "-p", "no:cacheprovider", "--doctest-modules", "."], plugins=[Reporter()])
-open("texts.json", "w").write(json.dumps(Reporter.texts))
+pytest.main(["-q", "-p", "no:cacheprovider", "--doctest-modules", *sys.argv[2:], "."], plugins=[Reporter()])
+open(f"texts-{sys.argv[1]}.json", "w").write(json.dumps(Reporter.texts))
 """
 
 
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """Failure texts by node id, from a pytest run in its own process."""
+@pytest.fixture(scope="module", params=["long", "short"])
+def texts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """Failure texts by node id, from a pytest run in its own process, in both styles of traceback."""
+    style: str = request.param
     folder = tmp_path_factory.mktemp("suite")
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     (folder / "pkg.py").write_text(PACKAGE)
     (folder / "tests").mkdir()
     (folder / "tests" / "test_pkg.py").write_text(TESTS)
-    subprocess.run([sys.executable, "-c", REPORTER], cwd=folder, capture_output=True, check=True)
-    found: dict[str, str] = json.loads((folder / "texts.json").read_text())
+    subprocess.run(
+        [sys.executable, "-c", REPORTER, style, f"--tb={style}", "--showlocals"],
+        cwd=folder,
+        capture_output=True,
+        check=True,
+    )
+    found: dict[str, str] = json.loads((folder / f"texts-{style}.json").read_text())
     return found
 
 
@@ -119,7 +132,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     ("test", "expected"),
     [
         ("test_param[1-4]", {"kind": "wrong", "subject": "pkg.add", "call": "", "expected": "4", "got": "3"}),
-        ("test_param[2-expected1]", {"expected": "[1, 2]", "values": "value = 2, expected = [1, 2]"}),
+        ("test_param[2-expected1]", {"expected": "[1, 2]", "values": "expected = [1, 2], value = 2"}),
         ("test_not_raised", {"kind": "not_raised", "subject": "add", "expected": "ValueError"}),
         ("test_raised", {"kind": "raised", "got": "Bad: bad 7", "code": "a = 7\nassert add(a) == 3"}),
         ("test_chained", {"kind": "raised", "subject": "chain", "got": "KeyError: 'k'"}),
@@ -127,6 +140,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
         ("test_expected_first", {"kind": "wrong", "expected": "5", "got": "3", "call": "add(1)"}),
         ("TestUnit::test_equal", {"kind": "wrong", "message": "AssertionError: 3 != 4"}),
         ("TestUnit::test_not_raised", {"kind": "not_raised", "expected": "TypeError"}),
+        ("test_loop", {"values": "number = 5", "expected": "8", "got": "7"}),
+        ("TestAgain::test_equal", {"code": "self.assertEqual(add(1), 4)"}),
         ("test_fixture", {"kind": "raised", "got": "Bad: bad 1"}),
     ],
 )

@@ -1,0 +1,114 @@
+"""From a list of repositories to a set of validated tasks: the one function behind `forager forage`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from forager.errors import UsageError
+from forager.forage.events import Event, Progress
+from forager.forage.repository import Repository, Settings, Slots
+from forager.forage.results import Asked, ForageDirectory, RepositoryRecord
+from forager.forage.source import parse_spec
+from forager.images.base import ensure_base
+from forager.records import Record, Task
+from forager.sandbox.engine import Engine
+
+
+class ForageReport(Record, frozen=True):
+    """What one call did."""
+
+    repositories: tuple[RepositoryRecord, ...]
+    """In the order asked for, those of earlier calls included."""
+    tasks: Path
+    """The file of tasks."""
+
+    @property
+    def task_count(self) -> int:
+        return sum(record.tasks for record in self.repositories)
+
+
+async def forage(
+    engine: Engine,
+    specs: Sequence[str],
+    out: Path,
+    *,
+    mutations: int = 8,
+    seed: int = 0,
+    workers: int = 2,
+    suite_seconds: float = 300.0,
+    progress: Progress | None = None,
+) -> ForageReport:
+    """Make tasks of repositories (`pypi:NAME==VERSION`): `out`/tasks.jsonl, repositories.jsonl, logs/.
+
+    `mutations` tasks are wanted of each; `workers` containers run tests at once; `suite_seconds` is the longest a
+    suite may take. The same call again goes on where the last one stopped; `mutations` and `specs` may grow. Which
+    tasks come out depends on the releases and `seed` alone. A repository that fails has its record and stops nothing.
+
+    Raises `UsageError` for a specification that means nothing and a directory of another seed, `UnfitError` for what
+    every repository would meet; what was reached by then is kept.
+    """
+    if mutations < 1 or workers < 1:
+        raise UsageError("mutations and workers have to be 1 or more")
+    names = list(dict.fromkeys(specs))
+    for name in names:
+        parse_spec(name)
+    tell = progress or (lambda _: None)
+    settings = Settings(mutations=mutations, seed=seed, suite_seconds=suite_seconds)
+    with ForageDirectory(out, Asked(seed=seed)) as directory:
+        waiting = [name for name in names if not _is_finished(directory.records.get(name), mutations)]
+        if waiting:
+            await ensure_base(engine, lambda text: tell(Event(kind="note", repository="", text=text)))
+            await _all(engine, waiting, settings, directory, Slots(workers), tell)
+        records = tuple(directory.records[name] for name in names)
+    return ForageReport(repositories=records, tasks=out / "tasks.jsonl")
+
+
+def _is_finished(record: RepositoryRecord | None, mutations: int) -> bool:
+    """Whether an earlier call has done all that this one asks of a repository."""
+    return record is not None and not record.again and (record.status == "failed" or record.mutations >= mutations)
+
+
+async def _all(
+    engine: Engine, names: Sequence[str], settings: Settings, directory: ForageDirectory, slots: Slots, tell: Progress
+) -> None:
+    """Forage all at once, as far as the slots allow; write them down in the order asked for.
+
+    The order makes the file the same whichever repository was done first. A kill before one's turn loses nothing:
+    its work file has it all.
+    """
+    releases = {
+        record.release: record.repository
+        for record in directory.records.values()
+        if record.status == "done" and record.repository not in names
+    }
+    finished: dict[str, tuple[RepositoryRecord, list[Task]]] = {}
+    queue = list(names)
+
+    async def one(name: str) -> None:
+        record, tasks = await Repository(engine, name, settings, directory, slots, tell, releases).forage()
+        finished[name] = (record, tasks)
+        while queue and queue[0] in finished:
+            directory.add(*finished.pop(queue.pop(0)))
+        text = f"{record.tasks} tasks" if record.status == "done" else record.reason
+        tell(
+            Event(
+                kind="finished",
+                repository=name,
+                text=text,
+                stage=record.stage,
+                tasks=record.tasks,
+                wanted=record.mutations,
+                tried=record.tried,
+                record=record,
+            )
+        )
+
+    jobs = [asyncio.create_task(one(name)) for name in names]
+    try:
+        await asyncio.gather(*jobs)
+    finally:
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)

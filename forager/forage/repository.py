@@ -1,0 +1,383 @@
+"""One repository, from its name to its tasks: fetch, detect, build, baseline, mutate.
+
+Each stage's result is kept (images by the engine, the rest in the work file), so a second call goes on where the
+first one stopped, and a call for more mutations tries only new ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from pathlib import PurePosixPath
+
+import tenacity
+
+from forager.errors import BuildError, CapExceeded, ForageError, InfrastructureError, SandboxError, UsageError
+from forager.evaluate.testrun import TestRun
+from forager.forage import detect, scope
+from forager.forage.diffs import unified
+from forager.forage.events import Event, Progress
+from forager.forage.mutate import Mutant, all_sites, sample
+from forager.forage.results import ForageDirectory, RepositoryRecord, Stage, WorkBaseline, WorkFile
+from forager.forage.source import Sdist, fetch
+from forager.forage.statement import make_statement
+from forager.forage.validate import (
+    HASH_SEEDS,
+    Baseline,
+    Suite,
+    Verdict,
+    check_clean,
+    compare_clean,
+    run_suite,
+    validate,
+)
+from forager.images.archive import read
+from forager.images.environment import ensure_environment, freeze
+from forager.records import Environment, Record, Task, digest
+from forager.sandbox.engine import Engine
+
+EXTENSIONS = 3
+"""Rounds of adding what the first run of the suite says is missing."""
+
+_steady = tenacity.retry(
+    retry=tenacity.retry_if_exception_type(SandboxError),
+    stop=tenacity.stop_after_attempt(3),
+    wait=tenacity.wait_exponential(min=0.5, max=5),
+    reraise=True,
+)
+"""A broken container is replaced; an engine that breaks every one is not waited for."""
+
+
+class Settings(Record, frozen=True):
+    """How to forage each repository."""
+
+    mutations: int = 8
+    """Tasks wanted."""
+    seed: int = 0
+    suite_seconds: float = 300.0
+    """The longest that the suite of the clean code may take."""
+
+    @property
+    def most_tries(self) -> int:
+        return 10 * self.mutations + 20
+
+
+class Slots:
+    """How much goes on at once over all repositories."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.tests = asyncio.Semaphore(workers)
+        self.builds = asyncio.Semaphore(workers)
+
+
+class Repository:
+    """The stages of one repository. `forage` runs them all, and is called once."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        settings: Settings,
+        directory: ForageDirectory,
+        slots: Slots,
+        progress: Progress,
+        releases: dict[str, str],
+    ) -> None:
+        """`releases` is shared by all repositories of a call: which of them has taken a release."""
+        self.name = name
+        self._engine = engine
+        self._settings = settings
+        self._directory = directory
+        self._slots = slots
+        self._progress = progress
+        self._releases = releases
+        self._stage: Stage = "fetch"
+        self._log = directory.log(name)
+        self._tried = self._valid = 0
+
+    async def forage(self) -> tuple[RepositoryRecord, list[Task]]:
+        """The record and the tasks. What is wrong with the repository is in the record, never raised.
+
+        Raises `UnfitError`, which would meet every repository.
+        """
+        started = time.monotonic()
+        self._tell("started")
+        record = RepositoryRecord(
+            repository=self.name, status="failed", stage="fetch", mutations=self._settings.mutations
+        )
+        tasks: list[Task] = []
+        failed: Exception | None = None
+        found: dict[str, object] = {}
+        try:
+            tasks = await self._stages(found)
+        except (ForageError, UsageError, CapExceeded, InfrastructureError) as error:
+            failed = error
+        except BuildError as error:
+            failed = error
+            self._note(error.log[-20_000:])
+        reason = str(failed).splitlines()[0] if failed is not None and str(failed) else str(found.pop("reason", ""))
+        if failed is not None:
+            self._note(f"failed at {self._stage}: {failed}")
+        fields = {name: getattr(record, name) for name in record.__struct_fields__} | {
+            **found,
+            "status": "done" if failed is None else "failed",
+            "stage": self._stage if failed is not None else "done",
+            "reason": reason[:500],
+            "again": isinstance(failed, InfrastructureError),
+            "tried": self._tried,
+            "tasks": len(tasks),
+            "seconds": round(time.monotonic() - started, 2),
+            "log": f"logs/{self._log.name}",
+        }
+        return RepositoryRecord(**fields), tasks
+
+    async def _stages(self, found: dict[str, object]) -> list[Task]:
+        """The tasks; fills `found` with fields of the record as they become known."""
+        self._enter("fetch")
+        sdist = await fetch(self.name, report=self._note)
+        found["release"] = sdist.spec
+        other = self._releases.setdefault(sdist.spec, self.name)
+        if other != self.name:
+            raise ForageError(f"{other} is the same release ({sdist.spec}); its tasks are there already")
+        self._enter("detect")
+        files = await asyncio.to_thread(_files, sdist)
+        sources = dict(scope.wanted_files(files))
+        if not any(path.endswith(".py") and "test" in path.lower() for path in files):
+            raise ForageError(f"the source distribution of {sdist.name} {sdist.version} holds no tests")
+        if not sources:
+            raise ForageError(f"{sdist.name} {sdist.version} has no Python code of its own to mutate")
+        key = digest([sdist.spec, sdist.sha256, HASH_SEEDS])
+        with self._directory.work(sdist.spec, key) as work:
+            known = work.baseline
+            if known is None:
+                known = work.set_baseline(*await self._baseline(sdist, files, sources))
+            self._enter("build")
+            async with self._slots.builds:
+                image = await ensure_environment(self._engine, known.environment, self._note)
+            baseline = known.baseline
+            found |= {
+                "tests": len(baseline.passing),
+                "unstable_tests": len(baseline.unstable),
+                "not_passing_tests": baseline.not_passing,
+                "baseline_seconds": round(baseline.seconds, 2),
+            }
+            self._enter("mutate")
+            mutants = await asyncio.to_thread(all_sites, sources)
+            found["sites"] = len(mutants)
+            order = islice(sample(mutants, sources, f"{self._settings.seed}:{sdist.spec}"), self._settings.most_tries)
+            verdicts = await self._try(order, Suite(image=image), baseline, sources, work)
+        rejected = Counter(verdict.reason for _, verdict in verdicts if verdict.reason != "valid")
+        found["rejected"] = dict(sorted(rejected.items()))
+        tasks = [
+            make_task(sdist, known, mutant, verdict, files, self._settings.seed)
+            for mutant, verdict in verdicts
+            if verdict.reason == "valid"
+        ]
+        if len(tasks) < self._settings.mutations:
+            found["reason"] = f"{len(tasks)} of {self._settings.mutations} tasks after {len(verdicts)} mutants"
+        return tasks
+
+    # ---------------------------------------------------------------------------------- build and baseline
+
+    async def _baseline(
+        self, sdist: Sdist, files: Mapping[str, bytes], sources: Mapping[str, bytes]
+    ) -> tuple[Environment, Baseline]:
+        """An environment in which the suite passes, pinned, and what passes there."""
+        self._enter("build")
+        environment, image = await self._build(sdist)
+        self._enter("baseline")
+        first = await self._clean_run(image, 0)
+        own = {part.removesuffix(".py") for path in files for part in PurePosixPath(path).parts[:2]}
+        for _ in range(EXTENSIONS):
+            wider = detect.extend(environment, _words(first), own)
+            if wider is None:
+                break
+            self._note(f"the suite asks for more: {', '.join(sorted({*wider.packages} - {*environment.packages}))}")
+            try:
+                async with self._slots.builds:
+                    wider_image = await ensure_environment(self._engine, wider, self._note)
+            except BuildError as error:
+                self._note(f"{error}\n{error.log[-20_000:]}")
+                break
+            run = await self._clean_run(wider_image, 0)
+            if _passed(run) < _passed(first):
+                break
+            environment, image, first = wider, wider_image, run
+        check_clean(first)
+        async with self._slots.builds:
+            environment = await freeze(self._engine, environment, self._note)
+        return environment, compare_clean(first, await self._clean_run(image, 1), sources)
+
+    async def _build(self, sdist: Sdist) -> tuple[Environment, str]:
+        """The first candidate environment that can be built, and its image."""
+        failed: BuildError | None = None
+        for environment in await asyncio.to_thread(detect.candidates, sdist):
+            self._note(f"environment: {', '.join(environment.packages)}")
+            try:
+                async with self._slots.builds:
+                    return environment, await ensure_environment(self._engine, environment, self._note)
+            except BuildError as error:
+                self._note(f"{error}\n{error.log[-20_000:]}")
+                failed = failed or error
+        raise failed or BuildError(f"{sdist.spec}: no environment to build")
+
+    async def _clean_run(self, image: str, number: int) -> TestRun:
+        async with self._slots.tests:
+            run = await _steady(run_suite)(
+                self._engine,
+                Suite(image=image),
+                timeout=self._settings.suite_seconds,
+                hash_seed=HASH_SEEDS[number],
+                attempt=f"{self.name} clean {number}",
+            )
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(Counter(run.outcomes.values()).items()))
+        self._note(f"clean run {number + 1}: {counts or 'no tests'} in {run.seconds:.2f} s")
+        if _passed(run) < len(run.outcomes) or not run.outcomes:
+            self._note(run.output[-20_000:])
+        return run
+
+    # ------------------------------------------------------------------------------------------- mutants
+
+    async def _try(
+        self,
+        order: Iterator[Mutant],
+        suite: Suite,
+        baseline: Baseline,
+        sources: Mapping[str, bytes],
+        work: WorkFile,
+    ) -> list[tuple[Mutant, Verdict]]:
+        """Verdicts on mutants in their order, until enough are valid.
+
+        Never more under way than are still wanted: so no run is wasted, and how many workers there are changes
+        nothing about which mutants are tried.
+        """
+        verdicts: dict[int, tuple[Mutant, Verdict]] = {}
+        running: dict[asyncio.Task[Verdict], tuple[int, Mutant]] = {}
+        wanted = self._settings.mutations
+        try:
+            while True:
+                while len(running) < min(self._slots.workers, wanted - self._valid):
+                    mutant = next(order, None)
+                    if mutant is None:
+                        break
+                    job = asyncio.create_task(self._validate(mutant, suite, baseline, sources, work))
+                    running[job] = (len(verdicts) + len(running), mutant)
+                if not running:
+                    break
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for job in done:
+                    number, mutant = running.pop(job)
+                    verdicts[number] = (mutant, job.result())
+                    self._tried += 1
+                    self._valid += job.result().reason == "valid"
+                    self._tell("mutant", mutant=mutant, reason=job.result().reason)
+        finally:
+            for job in running:
+                job.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return [verdict for _, verdict in sorted(verdicts.items())]
+
+    async def _validate(
+        self, mutant: Mutant, suite: Suite, baseline: Baseline, sources: Mapping[str, bytes], work: WorkFile
+    ) -> Verdict:
+        key = digest(mutant)
+        if key in work.verdicts:
+            return work.verdicts[key]
+        changed = {mutant.file: mutant.apply(sources[mutant.file])}
+        async with self._slots.tests:
+            verdict = await _steady(validate)(
+                self._engine, suite, baseline, changed, attempt=f"{self.name} {mutant.operator} {key[:8]}"
+            )
+        work.set_verdict(key, verdict)
+        self._note(
+            f"{mutant.operator} {mutant.file}:{mutant.line} {mutant.function}: {verdict.reason}, "
+            f"{len(verdict.fail_to_pass)} fail, {len(verdict.pass_to_pass)} pass, {verdict.seconds:.2f} s"
+        )
+        return verdict
+
+    # ---------------------------------------------------------------------------------------------- words
+
+    def _enter(self, stage: Stage) -> None:
+        self._stage = stage
+        self._tell("stage", text=stage, stage=stage)
+
+    def _note(self, text: str) -> None:
+        """A line for the log; its first line for the display."""
+        with suppress(OSError), self._log.open("a", errors="backslashreplace") as log:  # a log stops nothing
+            log.write(f"{time.strftime('%H:%M:%S')} {text.rstrip()}\n")
+        self._progress(Event(kind="note", repository=self.name, text=text.split("\n", 1)[0][:200], stage=self._stage))
+
+    def _tell(self, kind: str, **fields: object) -> None:
+        event = {
+            "kind": kind,
+            "repository": self.name,
+            "stage": self._stage,
+            "tasks": self._valid,
+            "wanted": self._settings.mutations,
+            "tried": self._tried,
+        }
+        self._progress(Event(**{**event, **fields}))  # type: ignore[arg-type]
+
+
+def make_task(
+    sdist: Sdist, known: WorkBaseline, mutant: Mutant, verdict: Verdict, files: Mapping[str, bytes], seed: int
+) -> Task:
+    """The task of a validated mutant. Nothing in it but `patch`, `setup` and `provenance` tells the change."""
+    clean = files[mutant.file]
+    buggy = mutant.apply(clean)
+    setup = unified(mutant.file, clean, buggy)
+    short = hashlib.sha256(setup.encode()).hexdigest()[:8]
+    runs = len(HASH_SEEDS)
+    tests = {path: data for path, data in files.items() if path.endswith(".py") and not scope.wanted_file(path)}
+    return Task(
+        instance_id=f"{sdist.name}-{sdist.version}-{mutant.operator}-{short}",
+        repo=sdist.spec,
+        problem_statement=make_statement(
+            sdist.name, sdist.version, verdict.failures, tests, file=mutant.file, diff=setup
+        ),
+        patch=unified(mutant.file, buggy, clean),
+        FAIL_TO_PASS=verdict.fail_to_pass,
+        PASS_TO_PASS=verdict.pass_to_pass,
+        source="mutation",
+        environment=known.environment,
+        setup=setup,
+        test_seconds=_grading_limit(known.baseline.seconds),
+        provenance={
+            "operator": mutant.operator,
+            "file": mutant.file,
+            "function": mutant.function,
+            "line": mutant.line,
+            "seed": seed,
+            "runs": {"clean": runs, "mutated": runs},
+            "pass_rates": {
+                "FAIL_TO_PASS": {"clean": 1.0, "mutated": 0.0},
+                "PASS_TO_PASS": {"clean": 1.0, "mutated": 1.0},
+            },
+            "unstable": list(verdict.unstable[:50]),
+            "baseline_seconds": round(known.baseline.seconds, 2),
+        },
+    )
+
+
+def _grading_limit(seconds: float) -> float:
+    """Seconds of one grading run: generous, and the same for the same suite on machines of like speed."""
+    return next((limit for limit in (60.0, 120.0, 300.0, 600.0, 1200.0) if limit >= 10 * seconds + 30), 3600.0)
+
+
+def _files(sdist: Sdist) -> dict[str, bytes]:
+    return {member.path: member.data for member in read(sdist.path) if not member.link}
+
+
+def _passed(run: TestRun) -> int:
+    return sum(outcome == "passed" for outcome in run.outcomes.values())
+
+
+def _words(run: TestRun) -> str:
+    """What a run says of its failures."""
+    return "\n".join((*run.failures.values(), "" if run.complete and run.outcomes else run.output))

@@ -1,0 +1,219 @@
+"""What foraging writes, and how it goes on after a kill at any instant.
+
+    DIR/forage.json          what was asked that decides results: the seed
+    DIR/repositories.jsonl   one record a repository: the stage it reached, why it failed there, what was tried
+    DIR/tasks.jsonl          the tasks, repositories in the order asked for
+    DIR/work/NAME.jsonl      all that is known of one repository: environment, baseline, a line for each mutant tried
+    DIR/logs/NAME.txt        what was printed on the way
+
+All are append-only lines, each on the disk before the next step relies on it. A repository's tasks follow from its
+work file alone, so they can be appended again from the start: those that are there already are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import msgspec
+
+from forager.errors import UsageError
+from forager.forage.validate import Baseline, Verdict
+from forager.records import Environment, Record, Task, encode, encode_task, safe_name
+from forager.run.files import LineFile, WriterLock, write_atomic
+
+Stage = Literal["fetch", "detect", "build", "baseline", "mutate", "done"]
+
+
+class RepositoryRecord(Record, frozen=True):
+    """How far one repository came."""
+
+    repository: str
+    """As it was asked for."""
+    status: Literal["done", "failed"]
+    stage: Stage
+    """Reached; `done` if it did not fail."""
+    reason: str = ""
+    """One line: why it failed, or why there are fewer tasks than asked for."""
+    again: bool = False
+    """Whether the same command tries it again: something under it failed, not the repository."""
+    release: str = ""
+    """`pypi:NAME==VERSION`"""
+    tests: int = 0
+    """That pass in every run of the clean code."""
+    unstable_tests: int = 0
+    not_passing_tests: int = 0
+    baseline_seconds: float = 0.0
+    sites: int = 0
+    tried: int = 0
+    rejected: dict[str, int] = msgspec.field(default_factory=dict)
+    """Mutants that became no task, by reason."""
+    tasks: int = 0
+    mutations: int = 0
+    """As asked for."""
+    seconds: float = 0.0
+    """Wall time, of this call."""
+    log: str = ""
+    """Relative to the directory."""
+
+
+class Asked(Record, frozen=True):
+    """What decides the results, and so cannot change within one directory."""
+
+    seed: int
+    schema: str = "forager.forage/1"
+
+
+class WorkHead(Record, frozen=True, tag="head"):
+    """First line of a work file. Where `key` differs, the rest is of another world and is done again."""
+
+    key: str
+
+
+class WorkBaseline(Record, frozen=True, tag="baseline"):
+    environment: Environment
+    baseline: Baseline
+
+
+class WorkMutant(Record, frozen=True, tag="mutant"):
+    mutant: str
+    """Digest of the mutant."""
+    verdict: Verdict
+
+
+_WorkLine = WorkHead | WorkBaseline | WorkMutant
+
+
+class WorkFile:
+    """What is known of one repository; every line is durable when its method returns."""
+
+    def __init__(self, path: Path, torn: Path, key: str) -> None:
+        """Raises `UnfitError` if it cannot be opened."""
+        self.baseline: WorkBaseline | None = None
+        self.verdicts: dict[str, Verdict] = {}
+        self._file = LineFile(path, torn)
+        decoder: msgspec.json.Decoder[_WorkLine] = msgspec.json.Decoder(_WorkLine)
+        head = None
+        for line in path.read_bytes().splitlines():
+            try:
+                found = decoder.decode(line)
+            except msgspec.MsgspecError:  # an older version's
+                continue
+            match found:
+                case WorkHead():
+                    head, self.baseline, self.verdicts = found, None, {}
+                case WorkBaseline():
+                    self.baseline = found
+                case WorkMutant():
+                    self.verdicts[found.mutant] = found.verdict
+        if head is None or head.key != key:
+            self._file.truncate(0)
+            self.baseline, self.verdicts = None, {}
+            self._file.append(encode(WorkHead(key=key)))
+
+    def set_baseline(self, environment: Environment, baseline: Baseline) -> WorkBaseline:
+        self.baseline = WorkBaseline(environment=environment, baseline=baseline)
+        self._file.append(encode(self.baseline))
+        return self.baseline
+
+    def set_verdict(self, mutant: str, verdict: Verdict) -> None:
+        self.verdicts[mutant] = verdict
+        self._file.append(encode(WorkMutant(mutant=mutant, verdict=verdict)))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> WorkFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ForageDirectory:
+    """The directory of one forage, held by one writer. Use as a context manager."""
+
+    def __init__(self, path: Path, asked: Asked) -> None:
+        """Raises `UsageError` for one that another process writes, or that holds another seed's tasks."""
+        self.path = path
+        try:
+            for folder in (path, path / "work", path / "logs"):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make {path}: {error.strerror}; choose another -o") from None
+        self._lock = WriterLock(path)
+        try:
+            self._check(asked)
+            self._torn = path / "work" / "torn"
+            self._tasks = LineFile(path / "tasks.jsonl", self._torn)
+            self._records = LineFile(path / "repositories.jsonl", self._torn)
+            self.records = {record.repository: record for record in self._read_records()}
+            self._ids = self._read_ids()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _check(self, asked: Asked) -> None:
+        file = self.path / "forage.json"
+        if not file.exists():
+            write_atomic(file, encode(asked) + b"\n")
+            return
+        try:
+            before = msgspec.json.decode(file.read_bytes(), type=Asked)
+        except msgspec.MsgspecError as error:
+            raise UsageError(f"{file} is not readable ({error}); choose another -o") from None
+        if before != asked:
+            raise UsageError(
+                f"{self.path} holds tasks of seed {before.seed}, asked for is {asked.seed}; choose another -o"
+            )
+
+    def _read_records(self) -> Iterable[RepositoryRecord]:
+        for number, line in enumerate((self.path / "repositories.jsonl").read_bytes().splitlines(), 1):
+            try:
+                yield msgspec.json.decode(line, type=RepositoryRecord)
+            except msgspec.MsgspecError as error:
+                raise UsageError(f"{self.path / 'repositories.jsonl'}, line {number}: {error}") from None
+
+    def _read_ids(self) -> set[str]:
+        file = self.path / "tasks.jsonl"
+        try:
+            return {msgspec.json.decode(line)["instance_id"] for line in file.read_bytes().splitlines()}
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+            raise UsageError(f"{file}: not a file of tasks: {error}") from None
+
+    def work(self, release: str, key: str) -> WorkFile:
+        return WorkFile(self.path / "work" / f"{safe_name(release)}.jsonl", self._torn, key)
+
+    def log(self, repository: str) -> Path:
+        return self.path / "logs" / f"{safe_name(repository)}.txt"
+
+    def add(self, record: RepositoryRecord, tasks: Iterable[Task]) -> None:
+        """Write down what came of a repository: its tasks that are not there yet, then its record."""
+        for task in tasks:
+            if task.instance_id not in self._ids:
+                self._tasks.append(msgspec.json.encode(encode_task(task)))
+                self._ids.add(task.instance_id)
+        self._records.append(encode(record))
+        self.records[record.repository] = record
+
+    def close(self) -> None:
+        """One record a repository: the newest stands for those of earlier calls."""
+        lines = (self.path / "repositories.jsonl").read_bytes().count(b"\n")
+        if lines > len(self.records):
+            newest = b"".join(encode(record) + b"\n" for record in self.records.values())
+            write_atomic(self.path / "repositories.jsonl", newest)
+        self._tasks.close()
+        self._records.close()
+        self._lock.close()
+
+    def __enter__(self) -> ForageDirectory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -130,4 +130,4 @@ class OpenAIModel:
             return unreachable(self._server.where, str(fault))
         if not self._server.answered and fault.not_a_server:
             return UnfitError(f"{self._server.where.base_url} is no model server ({fault}): check --base-url")
-        return ModelError(f"{fault} (asked {attempts} times, {self._server.where.base_url})")
+        return ModelError(f"{fault} (tries: {attempts}, at {self._server.where.base_url})")

@@ -83,7 +83,8 @@ class Server:
         self._timeout = timeout
         self._limits = Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout))
         query = dict(parse_qsl(url.query))
-        self._secrets = tuple(secret for secret in (key, url.password, *query.values()) if secret)
+        # Shorter than this it is a placeholder or a version, and taking it out would only garble the line.
+        self._secrets = tuple(secret for secret in (key, url.password or "", *query.values()) if len(secret) >= 6)
         self._noted: set[str] = set()
         # A proxy of the environment has no business between this machine and itself.
         self._http = DefaultAsyncHttpxClient(trust_env=not _is_loopback(url.hostname or ""))
@@ -130,6 +131,8 @@ class Server:
         except APIConnectionError as error:
             why = self._redacted(_root(error))
             raise Fault(why, unreachable=_is_named(error, "ConnectError")) from None
+        except UnicodeEncodeError as error:
+            raise ModelError(f"the conversation cannot be sent as UTF-8: {error.reason}") from None
         except OpenAIError as error:
             raise ModelError(f"the request could not be made: {self._redacted(str(error))}") from None
 

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from forager.errors import SandboxError
 from forager.sandbox.stream import Stream
 
+COMMAND = ["bash", "--noprofile", "--norc", "-c", "while IFS= read -r -d '' request; do eval \"$request\"; done"]
+"""What the container runs: a loop over requests. Short, because whoever looks at the processes sees it."""
+
 PROGRAM = r"""
 exec 2>/dev/null
 LC_ALL=C
@@ -102,8 +105,6 @@ slay() {
 
 # drain TOKEN: read on until the line that ends a payload, whatever of it was left unread
 drain() { local line; until IFS= read -r line && [[ $line == "$1" ]]; do :; done; }
-
-while IFS= read -r -d '' request; do eval "$request"; done
 """
 
 
@@ -132,6 +133,7 @@ class Control:
         self._token = b""
         stream.sink = self._sink
         stream.lost = self._on_lost
+        stream.write(PROGRAM.encode() + b"\0")
 
     async def ask(self, script: str, *, payload: bytes = b"", timeout: float = 60.0) -> tuple[int, bytes]:
         """Evaluate `script` in the control shell itself: its exit status and what it printed.

@@ -16,7 +16,7 @@ from docker.types import LogConfig, Ulimit
 from forager.errors import CapExceeded, ForagerError, SandboxError
 from forager.sandbox import Caps, CommandResult
 from forager.sandbox import labels as ownership
-from forager.sandbox.control import PROGRAM as CONTROL_PROGRAM
+from forager.sandbox.control import COMMAND as CONTROL_COMMAND
 from forager.sandbox.control import Control, quote
 from forager.sandbox.engine import Engine
 from forager.sandbox.output import BoundedOutput
@@ -81,7 +81,7 @@ class DockerSandbox:
         self._survivors: tuple[str, ...] = ()
         self._memory_kills = 0
         self._busy = False
-        self._over_disk = 0
+        self._over_disk = False
         self._watcher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> DockerSandbox:
@@ -110,6 +110,9 @@ class DockerSandbox:
                     await self._replace(notices)
                 newest = self._shell.end.last_pid
                 how = await self._shell.run(command, timeout, output)
+                if how == "disk" and self._over_disk:
+                    raise CapExceeded("disk", f"disk use stayed over its limit of {_size(self._caps.disk)}")
+                self._over_disk = self._over_disk or how == "disk"
                 end = self._shell.end
                 status: int | None = end.status if how == "ended" else None
                 # A command that started no process leaves nothing to look after, and most of its time would be that.
@@ -316,7 +319,10 @@ class DockerSandbox:
         self._watcher = asyncio.get_running_loop().create_task(self._watch_disk())
 
     async def _watch_disk(self) -> None:
-        """While commands run, look at the disk use now and then; over the cap, the command is killed."""
+        """While commands run, look at the disk use now and then; over the cap, the command is killed.
+
+        The agent then has until the next look to make room.
+        """
         while True:
             await asyncio.sleep(WATCH)
             if not self._busy:
@@ -324,6 +330,8 @@ class DockerSandbox:
             with contextlib.suppress(SandboxError):
                 if await self.disk_use() > self._caps.disk:
                     self._shell.interrupt("disk")
+                else:
+                    self._over_disk = False
 
     async def disk_use(self) -> int:
         """Bytes the container has written to its own layer."""
@@ -373,7 +381,7 @@ async def open_sandbox(
         )
         made = api.create_container(
             image,
-            entrypoint=["bash", "--noprofile", "--norc", "-c", CONTROL_PROGRAM],
+            entrypoint=CONTROL_COMMAND,
             stdin_open=True,  # with attach: stdin closes, and so the container ends, when we are gone
             environment={**ENVIRONMENT, **(env or {})},
             labels=ownership.labels(run, attempt, LIFETIME),

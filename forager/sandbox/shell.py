@@ -1,8 +1,8 @@
 """The agent's shell: one persistent bash on an attached stream, and what happens when it breaks.
 
-A command is one line to that bash: `eval 'COMMAND' </dev/null >&99 2>&1; __forager_end TOKEN $?`. It runs in the
-shell itself, so directory, variables and functions live on; its redirections are undone after it, so `exec
->/dev/null` spoils nothing. The end is told by a random token that is new for each command. With it come the exit
+A command is one line to it: `builtin eval 'COMMAND' </dev/null >&99 2>&1; __forager_end TOKEN $?`. It runs in the shell
+itself, so directory, variables and functions live on; its redirections are undone after it, so `exec >/dev/null`
+spoils nothing. The end is told by a random token that is new for each command. With it come the exit
 status, the last process id given out (did the command fork?), the directory and the exported variables, so that
 a lost shell can be replaced where it was.
 """
@@ -91,7 +91,7 @@ class Shell:
         """Run a command until it ends, `timeout` seconds have passed, or `interrupt` is called."""
         # The status of the last command is `$?` of the next, as in any shell; `||` so that `set -e` does not end it.
         prefix = f"__forager_was {self.end.status} || " if self.end.status else ""
-        return await self._send(f"{prefix}eval {quote(command)} </dev/null >&99 2>&1", timeout, output)
+        return await self._send(f"{prefix}builtin eval {quote(command)} </dev/null >&99 2>&1", timeout, output)
 
     def interrupt(self, why: How) -> None:
         """Stop waiting for the command; what it started lives on until it is slain."""
@@ -110,8 +110,9 @@ class Shell:
     async def restore(self, directory: str, exports: bytes) -> bool:
         """Bring a new shell to where another was; whether the directory is still there."""
         variables = quote(exports.decode("utf-8", "surrogateescape"))
-        await self._tell(f"eval {variables}", 30.0)
-        await self._tell(f"cd -- {quote(directory)}", 30.0)
+        fallback = self.end.directory  # the variables bring a PWD that may not be true any more
+        await self._tell(f"builtin eval {variables}", 30.0)
+        await self._tell(f"builtin cd -- {quote(directory)} || builtin cd -- {quote(fallback)}", 30.0)
         return self.end.directory == directory
 
     async def redirect(self, stream: Stream, pid: int) -> bool:

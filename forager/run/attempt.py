@@ -1,0 +1,248 @@
+"""One attempt: a fresh container, an agent at work in it, its patch, its grade; one trajectory, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+import forager
+from forager.agent import Agent, status_of
+from forager.errors import ForagerError, InfrastructureError, UnfitError
+from forager.evaluate import grade
+from forager.images.task import TaskImage
+from forager.models import Model
+from forager.models.registry import Models
+from forager.patches import final_diff
+from forager.protocols import make_protocol
+from forager.records import (
+    Evaluation,
+    Limits,
+    Message,
+    Outcome,
+    Reply,
+    Step,
+    Task,
+    TaskRef,
+    Trajectory,
+    Usage,
+    digest,
+)
+from forager.run.config import RunConfig
+from forager.run.images_pool import TaskImages
+from forager.run.orchestrator import Log, Notify
+from forager.run.progress import Activity
+from forager.sandbox.docker import DockerSandbox, open_sandbox
+from forager.sandbox.engine import Engine
+from forager.tools import Tools
+
+GRADE_TRIES = 3
+"""How often a grade that infrastructure breaks is tried: an attempt that was paid for is not lost lightly."""
+
+
+@dataclass
+class Attempts:
+    """Makes attempts; holds what the attempts of a run share. A `RunAttempt` of the orchestrator."""
+
+    engine: Engine
+    models: Models
+    images: TaskImages
+    config: RunConfig
+    run_id: str
+    write_log: Callable[[str, str], str]
+    """Keeps the test output behind a grade under an attempt's id; returns the file's name in the run directory."""
+
+    async def __call__(self, task: Task, sample: int, journal: Log, notify: Notify) -> Trajectory:
+        """Attempt a task once.
+
+        Whatever ends it, the trajectory says so, and no container is left. Raises only `CancelledError`, and
+        `UnfitError` for a fault that would hit every attempt.
+        """
+        limits = limits_of(self.config.limits, task)
+        record = _Recorder(self, task, sample, limits, journal, notify)
+        try:
+            await record.play()
+        except UnfitError:
+            raise
+        except ForagerError as error:
+            record.outcome = Outcome(status=status_of(error), detail=str(error))
+        except Exception as error:  # the boundary: a fault of ours in one attempt must not end ten thousand
+            journal({"event": "fault", "traceback": traceback.format_exc()})
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            detail = f"internal error: {type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+            record.outcome = Outcome(status="sandbox_error", detail=detail)
+        return record.trajectory()
+
+
+def limits_of(limits: Limits, task: Task) -> Limits:
+    """The limits of a run with what the task says differently."""
+    return msgspec.convert({**msgspec.to_builtins(limits), **task.limits}, Limits, strict=False)
+
+
+class _Recorder:
+    """One attempt under way and what is known of it so far."""
+
+    def __init__(
+        self, shared: Attempts, task: Task, sample: int, limits: Limits, journal: Log, notify: Notify
+    ) -> None:
+        self.id = f"{task.instance_id}#{sample}"
+        self.outcome = Outcome(status="sandbox_error", detail="nothing happened")
+        self._shared = shared
+        self._task = task
+        self._sample = sample
+        self._limits = limits
+        self._journal = journal
+        self._notify = notify
+        self._image = TaskImage(tag="", digest="")
+        self._model: Model = shared.models.make(task, limits)
+        self._agent: Agent | None = None
+        self._final_diff: str | None = None
+        self._evaluation: Evaluation | None = None
+        self._started = _now()
+        self._began = time.perf_counter()
+        self._seconds = 0.0
+
+    async def play(self) -> None:
+        """Work on the task, take what was done, grade it."""
+        try:
+            self._image = await self._shared.images.ensure(self._task)
+            self._log_start()
+            self._notify(Activity(phase="start"))
+            async with await self._sandbox() as sandbox:
+                await self._work(sandbox)
+        finally:
+            self._seconds = time.perf_counter() - self._began
+            await self._model.close()
+        if self.outcome.counts and self._shared.config.grading:
+            await self._grade()
+
+    async def _sandbox(self) -> DockerSandbox:
+        return await open_sandbox(
+            self._shared.engine,
+            self._image.digest,
+            workdir=self._task.workdir,
+            run=self._shared.run_id,
+            attempt=self.id,
+            caps=self._shared.config.caps,
+        )
+
+    async def _work(self, sandbox: DockerSandbox) -> None:
+        protocol = make_protocol(self._shared.config.protocol)
+        tools = Tools(sandbox, self._task.workdir, self._limits)
+        agent = Agent(self._task, self._model, tools, protocol, self._limits, self._listen)
+        self._agent = agent
+        self._notify(Activity(phase="model"))
+        self.outcome = await agent.run()
+        # A submission by default is the working tree's diff, so there is no need to take it twice.
+        by_default = agent.patch is not None and not agent.steps[-1].arguments.get("path")
+        if by_default:
+            self._final_diff = agent.patch
+        elif self.outcome.status != "sandbox_error":
+            self._final_diff = await final_diff(sandbox, self._task.workdir)
+
+    async def _grade(self) -> None:
+        assert self._agent is not None
+        patch = self._agent.patch
+        if patch is None:
+            self._evaluation = Evaluation(resolved=False, patch_applied=False, flags=("no_patch",))
+            return
+        self._notify(self._activity("grade"))
+        config = self._shared.config
+        for attempt in range(1, GRADE_TRIES + 1):
+            try:
+                evaluation, text = await grade(
+                    self._shared.engine,
+                    self._task,
+                    self._image,
+                    patch,
+                    run=self._shared.run_id,
+                    caps=config.caps,
+                    threshold=config.threshold,
+                )
+            except InfrastructureError as error:
+                if attempt == GRADE_TRIES:
+                    self.outcome = Outcome(status="sandbox_error", detail=f"the grading broke: {error}")
+                    return
+                await asyncio.sleep(attempt)
+            else:
+                log = self._shared.write_log(self.id, text) if text else ""
+                self._evaluation = msgspec.structs.replace(evaluation, log=log)
+                return
+
+    # ----------------------------------------------------------------------------- what others are told
+
+    def _log_start(self) -> None:
+        self._journal(
+            {
+                "event": "start",
+                "id": self.id,
+                "time": self._started,
+                "task": digest(self._task),
+                "image": self._image.digest,
+                "model": self._model.ref,
+            }
+        )
+
+    def _listen(self, part: Reply | Step | None, message: Message) -> None:
+        match part:
+            case Reply():
+                self._journal({"event": "reply", "reply": part})
+            case Step():
+                self._journal({"event": "step", "step": part, "message": message})
+            case None:
+                self._journal({"event": "message", "message": message})
+        self._notify(self._activity("tool" if isinstance(part, Reply) else "model", part))
+
+    def _activity(self, phase: Literal["model", "tool", "grade"], part: Reply | Step | None = None) -> Activity:
+        assert self._agent is not None
+        calls = part.tool_calls if isinstance(part, Reply) else []
+        return Activity(
+            phase=phase,
+            step=len(self._agent.steps) + (phase == "tool"),
+            tool=calls[0].name if calls else "",
+            detail=calls[0].arguments[:200] if calls else "",
+            usage=self._agent.usage,
+            cost=self._agent.cost,
+        )
+
+    def trajectory(self) -> Trajectory:
+        """The record of the attempt as far as it came."""
+        agent, task = self._agent, self._task
+        return Trajectory(
+            id=self.id,
+            run_id=self._shared.run_id,
+            instance_id=task.instance_id,
+            sample=self._sample,
+            task=TaskRef(
+                repo=task.repo,
+                base_commit=task.base_commit,
+                source=task.source,
+                image=self._image.digest,
+                digest=digest(task),
+            ),
+            model=self._model.ref,
+            tools=tuple(make_protocol(self._shared.config.protocol).schemas),
+            messages=tuple(agent.messages) if agent else (),
+            steps=tuple(agent.steps) if agent else (),
+            patch=agent.patch if agent else None,
+            final_diff=self._final_diff,
+            outcome=self.outcome,
+            evaluation=self._evaluation,
+            usage=agent.usage if agent else Usage(),
+            cost=agent.cost if agent else 0.0,
+            seconds=round(self._seconds, 3),
+            started=self._started,
+            ended=_now(),
+            versions={"forager": forager.__version__, "python": platform.python_version()},
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,8 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from forager.errors import BuildError, InfrastructureError
+from forager.errors import ForagerError, InfrastructureError
 from forager.records import Evaluation, Outcome, Record, Task, TestLists
+from forager.run.images_pool import NO_IMAGE
 from forager.run.orchestrator import Images
 from forager.run.plain import one_line
 from forager.run.predictions import Candidate
@@ -186,7 +187,7 @@ class _Grading:
                 await self._images.ensure(job.task, fresh=job.tries > 1)
             self._progress.activity(worker, Activity(phase="grade"))
             evaluation, output = await self._grade(job.task, patch)
-        except (InfrastructureError, BuildError) as error:
+        except (InfrastructureError, *NO_IMAGE) as error:
             return self._failed(worker, job, error)
         if output:
             log = self._store.write_log(job.candidate.id, output)
@@ -200,10 +201,10 @@ class _Grading:
         ended = Ended(id=job.candidate.id, status=status, resolved=evaluation.resolved, seconds=evaluation.seconds)
         self._progress.end(worker, ended)
 
-    def _failed(self, worker: int, job: _Job, error: InfrastructureError | BuildError) -> float | None:
-        given_up = isinstance(error, BuildError) or job.tries > self._retries
+    def _failed(self, worker: int, job: _Job, error: ForagerError) -> float | None:
+        given_up = isinstance(error, NO_IMAGE) or job.tries > self._retries
         again = None if given_up else backoff(job.tries, self._pause)
-        log = error.log if isinstance(error, BuildError) else ""
+        log = getattr(error, "log", "")
         self._store.add_failure(
             Failure(
                 id=job.candidate.id,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import hashlib
 import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forager.errors import BuildError, InfrastructureError, UnfitError
-from forager.records import Task
+from forager.errors import BuildError, ForageError, ForagerError, InfrastructureError, UnfitError, UsageError
+from forager.records import Task, safe_name
 
 if TYPE_CHECKING:
-    from forager.images import TaskImage
+    from forager.images.task import TaskImage
     from forager.sandbox.engine import Engine
+
+NO_IMAGE = (BuildError, ForageError, UsageError)
+"""What keeps a task from ever having an image; trying again would end the same way."""
+POLL_SECONDS = 0.1
 
 
 class TaskImages:
@@ -34,9 +35,9 @@ class TaskImages:
     async def ensure(self, task: Task, *, fresh: bool = False) -> TaskImage:
         """The image of a task. `fresh` looks again whether it is still there.
 
-        Raises `BuildError` (also to everyone else who asks for the image of this task), `SandboxError`, `UnfitError`.
+        Raises one of `NO_IMAGE` (the same to everyone who asks for this task), `SandboxError`, `UnfitError`.
         """
-        from forager.images import ensure_task_image
+        from forager.images.task import ensure_task_image
 
         held = self._held.setdefault(task.instance_id, _Held())
         async with held.making:
@@ -47,10 +48,10 @@ class TaskImages:
             try:
                 image = await ensure_task_image(self._engine, task, self._report)
                 if not held.holds(image.tag):
-                    await asyncio.to_thread(held.hold, image.tag)
+                    await held.hold(image.tag)
                     # Another run may have removed it just before this one said that it needs it.
                     image = await ensure_task_image(self._engine, task, self._report)
-            except BuildError as error:
+            except NO_IMAGE as error:
                 held.error = error
                 raise
             held.image = image
@@ -75,12 +76,12 @@ class TaskImages:
         await self.close()
 
     async def _let_go(self, held: _Held) -> None:
-        from forager.images import remove_task_image
+        from forager.images.task import remove_task_image
 
         try:
             if held.image is not None and held.alone():
                 await remove_task_image(self._engine, held.image)
-        except (InfrastructureError, UnfitError, BuildError):
+        except (InfrastructureError, UnfitError):
             pass
         finally:
             held.drop()
@@ -92,29 +93,36 @@ class _Held:
     def __init__(self) -> None:
         self.making = asyncio.Lock()
         self.image: TaskImage | None = None
-        self.error: BuildError | None = None
+        self.error: ForagerError | None = None
         self._tag = ""
         self._fd = -1
 
     def holds(self, tag: str) -> bool:
-        return self._fd >= 0 and self._tag == tag
+        return self._tag == tag
 
-    def hold(self, tag: str) -> None:
+    async def hold(self, tag: str) -> None:
         """Wait while another removes the image, then say that it is needed. Raises `UnfitError`."""
+        from forager.images.lock import cache_dir
+
         self.drop()
+        folder = cache_dir() / "locks"
+        path = folder / f"needed-{safe_name(tag)}"
         try:
-            folder = Path(tempfile.gettempdir()) / f"forager-{os.getuid()}"
-            folder.mkdir(mode=0o700, exist_ok=True)
-            name = hashlib.sha256(tag.encode()).hexdigest()[:32]
-            fd = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            folder.mkdir(exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise UnfitError(f"cannot lock an image in {tempfile.gettempdir()}: {error.strerror}") from error
-        self._fd, self._tag = fd, tag
+            raise UnfitError(f"cannot write {path}: {error.strerror}") from error
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:  # a blocking flock would hold a thread that nothing can cancel
+                await asyncio.sleep(POLL_SECONDS)
+        self._tag = tag
 
     def alone(self) -> bool:
         """Whether nobody else needs the image; from now on others wait until `drop`."""
-        if self._fd < 0:
+        if not self._tag:
             return False
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,4 +133,4 @@ class _Held:
     def drop(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
-            self._fd = -1
+            self._fd, self._tag = -1, ""

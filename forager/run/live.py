@@ -100,17 +100,17 @@ class LiveProgress:
         self._console.print(text, highlight=False)
 
     def _id_width(self) -> int:
-        return max(20, min(48, self._console.width * 3 // 8))
+        return max(20, min(48, self._console.width // 3))
 
     def _render(self) -> RenderableType:
         slots = sorted(self._slots.items())
-        room = max(1, self._console.height - 6)
+        room = max(1, self._console.height - 7)
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         table.add_column(no_wrap=True, width=self._id_width())
         table.add_column(no_wrap=True, width=8)
         table.add_column(no_wrap=True, width=7)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        table.add_column(no_wrap=True, justify="right", width=12)
+        table.add_column(no_wrap=True, justify="right", width=7)
         for _, slot in slots[:room]:
             table.add_row(*self._row(slot))
         parts: list[RenderableType] = [self._bar(), self._totals(slots), table]
@@ -142,7 +142,7 @@ class LiveProgress:
             share = f"{100 * self._resolved / self._graded:.0f} %"
             parts.append(Text(f"{self._resolved} of {self._graded} resolved ({share})", style="green"))
         if self._retrying:
-            parts.append(Text(f"{len(self._retrying)} waiting to retry", style="yellow"))
+            parts.append(Text(f"{len(self._retrying)} to retry", style="yellow"))
         if self._failed:
             parts.append(Text(f"{self._failed} failed", style="red"))
         if steps:
@@ -151,17 +151,26 @@ class LiveProgress:
             parts.append(Text(f"{count(tokens)} tokens"))
         if cost is None or cost:
             parts.append(Text(money(cost)))
-        return Text(" · ", style="dim", no_wrap=True, overflow="ellipsis").join(parts)
+        return Text(" · ", style="dim").join(parts)
 
     def _row(self, slot: _Slot) -> tuple[Text, ...]:
         activity = slot.activity
         name = Text(short_id(slot.job, self._id_width()), style="cyan")
-        ago = Text(duration(time.monotonic() - slot.since), style="dim")
+        ago = Text(_clock(time.monotonic() - slot.since), style="dim")
         if activity is None:
             return name, Text(""), Text(""), Text("starting", style="dim"), ago
         step = Text(f"step {activity.step}" if activity.step else "")
         what = activity.tool if activity.phase == "tool" else activity.phase
         return name, step, Text(one_line(what, 7), style="bold"), Text(one_line(activity.detail, 200)), ago
+
+
+def _clock(seconds: float) -> str:
+    """`8 s`, `3:05`, `1:02:10`: changes in place without dancing."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{rest:02d}"
+    return f"{minutes}:{rest:02d}" if minutes else f"{rest} s"
 
 
 def _add(total: float | None, more: float | None) -> float | None:

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from forager.errors import BuildError, InfrastructureError, ModelError, UnfitError
+from forager.errors import InfrastructureError, ModelError, UnfitError
 from forager.records import Outcome, Task, Trajectory
 from forager.run.config import RunConfig
+from forager.run.images_pool import NO_IMAGE
 from forager.run.progress import Activity, Ended, Progress
 from forager.run.report import RunReport, summarise
 from forager.run.rows import image_digests
@@ -148,9 +149,9 @@ class _Crew:
             if self._images is not None:
                 self._progress.activity(worker, Activity(phase="image"))
                 await self._images.ensure(job.task, fresh=job.fresh)
-        except BuildError as error:
+        except NO_IMAGE as error:
             outcome = Outcome(status="sandbox_error", detail=str(error))
-            return self._broken(worker, job, outcome, log=error.log, hopeless=True)
+            return self._broken(worker, job, outcome, log=getattr(error, "log", ""), hopeless=True)
         except InfrastructureError as error:
             status = "model_error" if isinstance(error, ModelError) else "sandbox_error"
             return self._broken(worker, job, Outcome(status=status, detail=str(error)))

@@ -145,7 +145,8 @@ def _head(trajectory: Trajectory) -> RenderableType:
     if trajectory.evaluation is not None:
         title.append("  ").append_text(_verdict(trajectory.evaluation.resolved))
     facts = [one_line(trajectory.model.name), one_line(task.repo), one_line(task.source)]
-    facts += [f"{len(trajectory.steps)} steps", duration(trajectory.seconds)]
+    number = len(trajectory.steps)
+    facts += [f"{number} step{'' if number == 1 else 's'}", duration(trajectory.seconds)]
     if trajectory.usage.total:
         facts.append(f"{count(trajectory.usage.total)} tokens")
     if trajectory.cost != 0:
@@ -200,7 +201,7 @@ def _action(step: Step) -> list[RenderableType]:
     values = {key: value if isinstance(value, str) else repr(value) for key, value in step.arguments.items()}
     if step.tool == "bash":
         return [_folded("$ " + values.get("command", ""), HEAD_LINES, TAIL_LINES, style="bold")]
-    path = Text(f"{step.tool} {one_line(values.get('path', ''), 200)}".rstrip(), style="bold")
+    path = Text(f"{one_line(step.tool, 40)} {one_line(values.get('path', ''), 200)}".rstrip(), style="bold")
     if step.tool == "edit":
         before, after = values.get("search", ""), values.get("replace", "")
         lines = [f"-{line}" for line in before.splitlines()] + [f"+{line}" for line in after.splitlines()]
@@ -217,7 +218,7 @@ def _closing_remark(trajectory: Trajectory, seen: int) -> list[RenderableType]:
     parts: list[RenderableType] = []
     for message in later:
         if remark := _remark(message):
-            parts += [Text(), _rule("reply without an action"), *remark]
+            parts += [Text(), _rule("last words"), *remark]
     return parts
 
 

@@ -93,9 +93,7 @@ def make_trajectory(task: Task, sample: int, **changes: Any) -> Trajectory:
 
 def broken(task: Task, sample: int, status: str, detail: str = "broke") -> Trajectory:
     """What an attempt returns when infrastructure ended it."""
-    return make_trajectory(
-        task, sample, patch=None, evaluation=None, outcome=Outcome(status=status, detail=detail)
-    )
+    return make_trajectory(task, sample, patch=None, evaluation=None, outcome=Outcome(status=status, detail=detail))
 
 
 def attempt_taking(seconds: float, padding: int = 0) -> Attempt:
@@ -137,5 +135,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-

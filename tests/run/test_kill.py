@@ -37,8 +37,7 @@ def check(directory: Path, tasks: int, samples: int) -> None:
     asked = [f"pkg__mod-{n}#{sample}" for n in range(tasks) for sample in range(samples)]
     assert Counter(trajectory.id for trajectory in trajectories) == Counter(asked)
     predictions = [
-        msgspec.json.decode(line, type=Prediction)
-        for line in (directory / "preds.jsonl").read_bytes().splitlines()
+        msgspec.json.decode(line, type=Prediction) for line in (directory / "preds.jsonl").read_bytes().splitlines()
     ]
     expected = [(trajectory.instance_id, trajectory.patch or "") for trajectory in trajectories]
     assert [(prediction.instance_id, prediction.model_patch) for prediction in predictions] == expected

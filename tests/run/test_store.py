@@ -28,9 +28,9 @@ def fill(path: Path, config: RunConfig) -> list[Trajectory]:
 def agree(path: Path) -> None:
     """preds.jsonl says what trajectories.jsonl says."""
     said = [msgspec.json.decode(line) for line in (path / "preds.jsonl").read_bytes().splitlines()]
-    assert [(one["instance_id"], one["model_patch"]) for one in said] == [
-        (trajectory.instance_id, trajectory.patch or "") for trajectory in read_trajectories(path / "trajectories.jsonl")
-    ]
+    trajectories = read_trajectories(path / "trajectories.jsonl")
+    expected = [(trajectory.instance_id, trajectory.patch or "") for trajectory in trajectories]
+    assert [(one["instance_id"], one["model_patch"]) for one in said] == expected
 
 
 def test_what_is_added_is_there_when_the_run_is_opened_again(tmp_path: Path) -> None:
@@ -178,5 +178,7 @@ def test_a_damaged_run_is_refused_with_its_file_and_line(tmp_path: Path) -> None
 
 def test_the_patch_of_a_prediction_is_empty_when_nothing_was_submitted(tmp_path: Path) -> None:
     fill(tmp_path, make_config(TASKS, samples=2))
-    patches = [msgspec.json.decode(line)["model_patch"] for line in (tmp_path / "preds.jsonl").read_bytes().splitlines()]
+    patches = [
+        msgspec.json.decode(line)["model_patch"] for line in (tmp_path / "preds.jsonl").read_bytes().splitlines()
+    ]
     assert patches == [PATCH, "", PATCH, ""]

@@ -195,7 +195,6 @@ async def _import(engine: Engine, command: list[str]) -> str:
         importing = asyncio.ensure_future(engine.call(_send, engine, reader))
         try:
             await process.communicate(debian.sources(SUITE).encode())
-            engine_first = importing.done()  # it reads to the end, unless it fails
             await asyncio.wait([importing])
         except asyncio.CancelledError:
             _end(process)
@@ -206,7 +205,7 @@ async def _import(engine: Engine, command: list[str]) -> str:
             raise
         log.seek(0)
         text = log.read()[-256 * 1024 :].decode(errors="replace")
-    if process.returncode == 0 or (engine_first and importing.exception()):
+    if process.returncode == 0:
         return importing.result()
     if not importing.exception():
         await _forget(engine, importing.result())
@@ -237,6 +236,8 @@ def _send(engine: Engine, pipe: int) -> str:
         params = {"fromSrc": "-"}
         response = engine.api.post(url, params=params, data=blocks(), timeout=(30, 600), stream=False)
     finally:
+        for _ in blocks():  # the engine gave up: mmdebstrap would die of a closed pipe without clearing up
+            pass
         os.close(pipe)
     events: list[dict[str, Any]] = [json.loads(line) for line in response.text.splitlines() if line.strip()]
     for event in events:

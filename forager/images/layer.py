@@ -13,12 +13,13 @@ import ipaddress
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pypi_simple
 
-from forager.errors import BuildError, ForagerError, UnfitError
+from forager.errors import BuildError, ForagerError, InfrastructureError
 from forager.images.build import LOG_BYTES, Report, image_id, proxies, telling_line
 from forager.images.index import index_url, pip_setting
 from forager.images.lock import only_one
@@ -31,6 +32,11 @@ _MEMORY = 8 * 1024**3
 _PROCESSES = 4096
 _PROGRESS = "==> "
 """A line of a script's output that starts so is shown as progress."""
+
+_UNREACHABLE = re.compile(
+    r"Request failed after|error sending request|Temporary failure (in name resolution|resolving)|"
+    r"Network is unreachable|Connection (reset|timed out|refused)|Could not connect to|Read timed out"
+)
 
 
 def network_settings() -> dict[str, str]:
@@ -68,63 +74,76 @@ async def add_layer(
     image and out of the log; `env` and `workdir` go into the image. Lines of output that start with `==> ` are
     reported. `timeout` in seconds. One builder at a time for a tag; the others wait.
 
-    Raises `BuildError` (with the line that matters, and the log) and `UnfitError` (disk full, no engine).
+    Raises `BuildError` (with the line that matters, and the log), `UnfitError` (disk full, no engine) and another
+    `InfrastructureError` when the engine or the network failed: nothing is wrong with what was to be built.
     """
     if found := await image_id(engine, tag):
         return found
     async with only_one(f"image-{tag}"):
         if found := await image_id(engine, tag):
             return found
-        repository, version = tag.rsplit(":", 1)
         secrets = dict(settings or {}) | (network_settings() if network else {})
-        created = await engine.call(
+        conf = {
+            "Cmd": ["bash"],
+            "Env": [f"{key}={value}" for key, value in (env or {}).items()],
+            "WorkingDir": workdir or None,
+            # a container's labels end in its image: without this, every container of the image had a dead owner
+            "Labels": {**dict.fromkeys(owners.labels("", "", 0), ""), LABEL: kind},
+        }
+        for last in (not network, True):
+            try:
+                async with _container(engine, parent, _network(secrets) if network else "none", timeout) as container:
+                    if files:
+                        await engine.call(engine.api.put_archive, container, "/", files)
+                    await engine.call(engine.api.start, container)
+                    await _Run(engine, container, tag, secrets.values(), report).script(script, secrets, timeout)
+                    return await _commit(engine, container, tag, conf)
+            except NetworkFailure as error:
+                if last:
+                    raise
+                if report:
+                    report(f"{error}; trying once more")
+    raise AssertionError("not reached")
+
+
+class NetworkFailure(InfrastructureError):
+    """An index or a mirror could not be reached while an image was made."""
+
+
+@asynccontextmanager
+async def _container(engine: Engine, image: str, network: str, timeout: float) -> AsyncIterator[str]:
+    """A container, not started, that waits `timeout` seconds for what is run in it; removed at the block's end."""
+    creating = asyncio.ensure_future(
+        engine.call(
             engine.api.create_container,
-            image=parent,
+            image=image,
             command=["sleep", str(int(timeout) + 60)],  # should we die, it ends on its own
             entrypoint=[],
             user="0:0",
             working_dir="/",
             labels=owners.labels("", "", timeout + 60),
             host_config=engine.api.create_host_config(
-                auto_remove=True,
-                network_mode=_network(secrets) if network else "none",
-                mem_limit=_MEMORY,
-                pids_limit=_PROCESSES,
+                auto_remove=True, network_mode=network, mem_limit=_MEMORY, pids_limit=_PROCESSES
             ),
         )
-        container = str(created["Id"])
-        run = _Run(engine, container, tag, secrets.values(), report)
-        try:
-            if files:
-                await engine.call(engine.api.put_archive, container, "/", files)
-            await engine.call(engine.api.start, container)
-            await run.script(script, secrets, timeout)
-            committed = await engine.call(
-                engine.api.commit,
-                container,
-                repository=repository,
-                tag=version,
-                pause=False,
-                conf={
-                    "Cmd": ["bash"],
-                    "Env": [f"{key}={value}" for key, value in (env or {}).items()],
-                    "WorkingDir": workdir or None,
-                    # a container's labels end in the image: without this, every container of it had a dead owner
-                    "Labels": {**dict.fromkeys(owners.labels("", "", 0), ""), LABEL: kind},
-                },
-            )
-        except ForagerError as error:
-            if not isinstance(error, BuildError | UnfitError):
-                raise no_disk(str(error)) or BuildError(f"{tag}: {error}", run.log) from error
-            raise
-        finally:
-            await asyncio.shield(_remove(engine, container))
+    )
+    try:
+        yield str((await asyncio.shield(creating))["Id"])
+    finally:
+        await asyncio.shield(_remove(engine, creating))  # a call under way goes on when we are cancelled
+
+
+async def _commit(engine: Engine, container: str, tag: str, conf: Mapping[str, object]) -> str:
+    repository, version = tag.rsplit(":", 1)
+    committed = await engine.call(
+        engine.api.commit, container, repository=repository, tag=version, pause=False, conf=conf
+    )
     return str(committed["Id"])
 
 
-async def _remove(engine: Engine, container: str) -> None:
+async def _remove(engine: Engine, creating: asyncio.Future[dict[str, str]]) -> None:
     with contextlib.suppress(ForagerError):
-        await owners.remove(engine, container)
+        await owners.remove(engine, (await creating)["Id"])
 
 
 class _Run:
@@ -167,12 +186,21 @@ class _Run:
             raise BuildError(f"{self._tag}: not built within {timeout:.0f} s", self.log) from None
         finally:
             if not work.done():  # removing the container is what ends the stream
-                await asyncio.shield(_remove(self._engine, self._container))
+                await asyncio.shield(self._stop())
                 await asyncio.wait([work])
                 work.cancelled() or work.exception()
         code = (await self._engine.call(self._engine.api.exec_inspect, made["Id"]))["ExitCode"]
-        if code != 0:
-            raise no_disk(self.log) or BuildError(f"{self._tag}: {self._why(code)}", self.log)
+        if code == 0:
+            return
+        if full := no_disk(self.log):
+            raise full
+        if _UNREACHABLE.search(self.log):
+            raise NetworkFailure(f"{self._tag}: the network failed while it was built: {self._why(code)}")
+        raise BuildError(f"{self._tag}: {self._why(code)}", self.log)
+
+    async def _stop(self) -> None:
+        with contextlib.suppress(ForagerError):
+            await owners.remove(self._engine, self._container)
 
     def _drain(self, exec_id: str) -> None:
         line = ""
@@ -191,8 +219,11 @@ class _Run:
     def _why(self, code: int | None) -> str:
         if code in (None, 137):
             return f"its build was killed, most likely by the memory limit of {_MEMORY >> 30} GiB"
-        said = "\n".join(line for line in self.log.splitlines() if not line.startswith(_PROGRESS))
-        return telling_line(said)
+        said = [line for line in self.log.splitlines() if not line.startswith(_PROGRESS)]
+        causes = [line.split("cause: ", 1)[1] for line in said if line.startswith("  cause: ")]
+        if causes and said[-1].startswith("  cause: "):  # how uv says it: each line is the cause of the one before
+            return causes[-1][:300]
+        return telling_line("\n".join(said))
 
 
 def _secret(setting: str) -> str:

@@ -183,7 +183,11 @@ def import_pytest(workdir: str) -> Any:
         for name in set(sys.modules) - known:
             del sys.modules[name]
         sys.path[:] = full
-        import pytest
+        try:
+            import pytest
+        except ImportError as error:
+            print(error, file=sys.stderr)
+            sys.exit(127)
     sys.path[:] = full
     return pytest
 

@@ -1,6 +1,6 @@
 """Which files of a patched tree decide the grade instead of the product, and go back to their trusted version.
 
-Pure functions over paths; `grade.py` carries the plan out. Paths are relative to the tree, with `/`.
+Pure functions over paths; `grading.py` carries the plan out. Paths are relative to the tree, with `/`.
 """
 
 from __future__ import annotations

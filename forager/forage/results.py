@@ -20,9 +20,9 @@ from typing import Literal
 import msgspec
 
 from forager.errors import UsageError
+from forager.files import LineFile, WriterLock, write_atomic
 from forager.forage.validate import Baseline, Verdict
 from forager.records import Environment, Record, Task, encode, encode_task, safe_name
-from forager.run.files import LineFile, WriterLock, write_atomic
 
 Stage = Literal["fetch", "detect", "build", "baseline", "mutate", "done"]
 

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from forager.errors import ForagerError, InfrastructureError
+from forager.plain import one_line
 from forager.records import Evaluation, Outcome, Record, Task, TestLists
 from forager.run.images_pool import NO_IMAGE
 from forager.run.orchestrator import Images
-from forager.run.plain import one_line
 from forager.run.predictions import Candidate
 from forager.run.progress import Activity, Ended, Progress
 from forager.run.store import EVIDENCE_BYTES, Failure, utc_now

@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from forager.files import LineFile, cannot_write, sync_directory
 from forager.records import encode
-from forager.run.files import LineFile, cannot_write, sync_directory
 
 SYNC_SECONDS = 0.1
 """At most this much of what was logged can be lost to a power cut."""

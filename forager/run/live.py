@@ -10,8 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from forager.plain import count, duration, money, one_line, short_id
 from forager.records import Usage
-from forager.run.plain import count, duration, money, one_line, short_id
 from forager.run.progress import Activity, Ended, ended_line
 
 REFRESHES = 3.0

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from forager.errors import UsageError
+from forager.plain import one_line
 from forager.records import Record
-from forager.run.plain import one_line
 
 
 class Candidate(Record, frozen=True):

@@ -7,8 +7,8 @@ from typing import IO, Literal, Protocol
 
 from rich.console import Console
 
+from forager.plain import duration, one_line, short_id
 from forager.records import Record, Usage, encode
-from forager.run.plain import duration, one_line, short_id
 
 
 class Activity(Record, frozen=True):

@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from forager.plain import count, duration, money, one_line
 from forager.records import STATUSES, Record, Usage
-from forager.run.plain import count, duration, money, one_line
 from forager.run.rows import Row, failure_rows, is_torn, rows
 from forager.run.store import read_info
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 import msgspec
 
 from forager.errors import UsageError
+from forager.files import whole_lines
 from forager.records import TRAJECTORY_SCHEMA, Outcome, Usage
-from forager.run.files import whole_lines
 
 T = TypeVar("T")
 

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from forager.errors import UsageError
+from forager.files import whole_lines
+from forager.plain import count, duration, money, one_line, visible
 from forager.records import Evaluation, Message, Record, Step, Trajectory
-from forager.run.files import whole_lines
-from forager.run.plain import count, duration, money, one_line, visible
 from forager.run.rows import failure_rows, rows
 from forager.run.store import Failure, read_info
 

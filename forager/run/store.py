@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from forager.errors import UsageError
+from forager.files import LineFile, WriterLock, cannot_write, write_atomic
 from forager.records import (
     TRAJECTORY_SCHEMA,
     Outcome,
@@ -26,7 +27,6 @@ from forager.records import (
     safe_name,
 )
 from forager.run.config import RunConfig, refuse_differences
-from forager.run.files import LineFile, WriterLock, cannot_write, write_atomic
 from forager.run.journal import Journal, Syncer
 
 RUN_SCHEMA = "forager.run/1"

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from forager.errors import UsageError
+from forager.files import LineFile, WriterLock, cannot_write, whole_lines, write_atomic
 from forager.records import Evaluation, Record, Task, TestLists, digest, encode
-from forager.run.files import LineFile, WriterLock, cannot_write, whole_lines, write_atomic
 from forager.run.predictions import Candidate
 from forager.run.store import Failure, refuse_foreign, utc_now, write_log
 

@@ -62,6 +62,10 @@ class Engine:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
+    async def version(self) -> str:
+        """The engine's version, `20.10.24`."""
+        return str((await self.call(self.api.version)).get("Version", "unknown"))
+
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.client.close()

@@ -1,6 +1,6 @@
 """The agent's shell: one persistent bash on an attached stream, and what happens when it breaks.
 
-A command is one line to it: `builtin eval 'COMMAND' </dev/null >&99 2>&1; __forager_end TOKEN $?`. It runs in the shell
+A command is one line: `builtin eval 'COMMAND' </dev/null >&99 2>&1; __forager_end TOKEN $?`. It runs in the shell
 itself, so directory, variables and functions live on; its redirections are undone after it, so `exec >/dev/null`
 spoils nothing. The end is told by a random token that is new for each command. With it come the exit
 status, the last process id given out (did the command fork?), the directory and the exported variables, so that

@@ -8,9 +8,9 @@ import json
 import pytest
 from rich.console import Console
 
+from forager.plain import count, duration, one_line, short_id
 from forager.records import Usage
 from forager.run.live import LiveProgress
-from forager.run.plain import count, duration, one_line, short_id
 from forager.run.progress import Activity, Ended, JsonProgress, PlainProgress, Progress, make_progress
 
 ID = "itsdangerous__signer-comparison-0123456789abcdef0123456789#0"

@@ -16,9 +16,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from forager.errors import CapExceeded, SandboxError, UsageError
-from forager.evaluate.similarity import similarity
-from forager.evaluate.testrun import TestRun, run_tests
+from forager.evaluate.reward import similarity
+from forager.evaluate.testrun import TestRun, parse_command, run_tests
 from forager.evaluate.trust import Plan, plan
 from forager.records import Evaluation, Record, Task, TestLists
 from forager.sandbox import Caps, Sandbox
@@ -35,10 +37,14 @@ PATCH_LIMIT = 64 * 1024**2
 PASSED = frozenset({"passed", "xfailed"})
 """Outcomes that count as passed, as in SWE-bench (PASSED and XFAIL)."""
 
+CANNOT_START = (126, 127)
+"""Exit codes when there is no Python or no pytest: the image's fault, as pytest is imported before the tree."""
+
 # git with the harness's own repository over the tree: the tree's .git, the user's and the system's settings are out.
 _GIT = """
-export GIT_DIR=/.forager/git GIT_WORK_TREE={workdir} GIT_INDEX_FILE={scratch}.index
-export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_LITERAL_PATHSPECS=1 HOME=/nonexistent LC_ALL=C
+unset "${{!GIT_@}}"
+export GIT_DIR=/.forager/git GIT_WORK_TREE={workdir} GIT_INDEX_FILE={scratch}.index GIT_LITERAL_PATHSPECS=1
+export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 HOME=/nonexistent LC_ALL=C
 cd {workdir} || exit 9
 """
 
@@ -114,32 +120,32 @@ async def grade(
     `test_files_restored`, `config_restored`, `runner_shadowed` (a module that hides the runner was removed),
     `runner_touched` (the product is, or patches, the runner), `timeout`, `incomplete` (the test process ended before
     the runner did), `tampered` (forged report lines), `memory`, `disk` (the patch broke the container's limits),
-    `ungradable` (the task's own tests can't be put in place, or it names none).
+    `ungradable` (the task names no test, or its tests can't be put in place or run here; `detail` says why).
 
     `threshold` is the least similarity that earns a reward (see `Evaluation.reward`). Raises `SandboxError` when the
-    container or the engine fails, `UsageError` for a task that cannot be graded here at all.
+    container or the engine fails, and `UnfitError`.
     """
-    if task.test_format != "pytest":
-        raise UsageError(f"task {task.instance_id}: test format {task.test_format!r} is not known; known: pytest")
     started = time.perf_counter()
     alike = asyncio.create_task(asyncio.to_thread(similarity, patch or "", task.patch))
     try:
         if patch is None or not patch.strip():
             evaluation, log = Evaluation(resolved=False, patch_applied=False, flags=("no_patch",)), ""
+        elif problem := _not_gradable(task):
+            evaluation, log = Evaluation(resolved=False, flags=("ungradable",), detail=problem), ""
         else:
             evaluation, log = await _graded(engine, task, image, patch, run, caps or Caps())
         ratio = await alike
     finally:
         alike.cancel()
     reward = 1.0 if evaluation.resolved else ratio if ratio >= threshold else 0.0
-    changes: dict[str, Any] = {"reward": reward, "similarity": ratio, "seconds": time.perf_counter() - started}
-    return _replace(evaluation, changes), log
+    seconds = time.perf_counter() - started
+    return structs.replace(evaluation, reward=reward, similarity=ratio, seconds=seconds), log
 
 
 async def _graded(
     engine: Engine, task: Task, image: TaskImage, patch: str, run: str, caps: Caps
 ) -> tuple[Evaluation, str]:
-    data = patch.encode("utf-8", "surrogateescape" if _is_escaped(patch) else "backslashreplace")
+    data = _bytes(patch)
     if len(data) > PATCH_LIMIT:
         return _patch_failed(f"the patch is larger than {PATCH_LIMIT // 1024**2} MiB"), ""
     name = image.digest or image.tag
@@ -161,17 +167,13 @@ async def grade_in(sandbox: Sandbox, task: Task, patch: bytes) -> tuple[Evaluati
         return _patch_failed(applied.problem), ""
     todo = plan(task, applied.changed, applied.added, applied.tree)
     flags = [*todo.flags, *(["patch_recounted"] if applied.recounted else [])]
-    problem = await _restore(sandbox, task, scratch, todo)
-    wanted = (*task.FAIL_TO_PASS, *task.PASS_TO_PASS)
-    if not wanted:
-        problem = "the task names no test"
-    if problem:
+    if problem := await _restore(sandbox, task, scratch, todo):
         return Evaluation(resolved=False, flags=(*flags, "ungradable"), detail=problem), ""
     tests = await run_tests(
         sandbox,
         workdir=task.workdir,
         test_command=task.test_command,
-        tests=wanted,
+        tests=(*task.FAIL_TO_PASS, *task.PASS_TO_PASS),
         timeout=task.test_seconds,
         as_arguments=task.source == "swebench",
     )
@@ -184,9 +186,13 @@ def judge(task: Task, tests: TestRun, flags: Sequence[str] = ()) -> Evaluation:
     pass_to_pass = _lists(task.PASS_TO_PASS, tests.outcomes)
     missed = len(fail_to_pass.failure) + len(pass_to_pass.failure)
     found, detail = list(flags), ""
+    broken = tests.exit_code in CANNOT_START and not tests.complete and not tests.outcomes
     if tests.forged:
         found.append("tampered")
         detail = f"{tests.forged} lines of the test report were not written by the runner"
+    elif broken:
+        found.append("ungradable")
+        detail = f"pytest cannot be started in this image (exit code {tests.exit_code})"
     elif not tests.complete:
         found.append("timeout" if tests.timed_out else "incomplete")
         detail = (
@@ -199,7 +205,7 @@ def judge(task: Task, tests: TestRun, flags: Sequence[str] = ()) -> Evaluation:
         if tests.collect_errors:
             detail += f"; could not be collected: {', '.join(tests.collect_errors[:3])}"
     return Evaluation(
-        resolved=tests.complete and not tests.forged and not missed,
+        resolved=tests.complete and not tests.forged and not missed and bool(fail_to_pass.success),
         fail_to_pass=fail_to_pass,
         pass_to_pass=pass_to_pass,
         flags=tuple(found),
@@ -231,7 +237,7 @@ def instance_report(evaluation: Evaluation, patch: str | None) -> dict[str, Any]
 
 
 async def _apply(sandbox: Sandbox, workdir: str, scratch: str, patch: bytes) -> Applied:
-    await sandbox.write_file(f"{scratch}.patch", patch if patch.endswith(b"\n") else patch + b"\n")
+    await sandbox.write_file(f"{scratch}.patch", patch)
     status, output = await _script(sandbox, _APPLY, workdir, scratch)
     if status == 1:
         said = output.decode("utf-8", "replace").strip().splitlines()
@@ -256,18 +262,14 @@ async def _apply(sandbox: Sandbox, workdir: str, scratch: str, patch: bytes) -> 
 
 async def _restore(sandbox: Sandbox, task: Task, scratch: str, todo: Plan) -> str:
     """Put the trusted files in place; what is wrong with the task if that fails."""
-    # A hidden test that the starting tree happens to have is simply written over.
     files = {
         "remove": _names(todo.remove),
         "restore": _names(todo.restore),
         "include": _names([_literal(path) for path in todo.from_reference]),
-        "reference.patch": _patch_bytes(task.patch) if todo.from_reference else b"",
-        "test.patch": _patch_bytes(task.test_patch),
+        "reference.patch": _bytes(task.patch) if todo.from_reference else b"",
+        "test.patch": _bytes(task.test_patch),
     }
     if task.hidden_tests:
-        for path in task.hidden_tests:
-            if posixpath.isabs(path) or ".." in path.split("/") or posixpath.normpath(path) != path:
-                return f"hidden test {path!r} is not a path inside the tree"
         files["hidden.tar"] = _tar({path: text.encode() for path, text in task.hidden_tests.items()})
     await sandbox.write_file(f"{scratch}.tar", _tar(files))
     status, output = await _script(sandbox, _RESTORE + _CLEAN_UP, task.workdir, scratch)
@@ -306,9 +308,20 @@ def _patch_failed(detail: str) -> Evaluation:
     return Evaluation(resolved=False, patch_applied=False, flags=("patch_failed",), detail=detail)
 
 
-def _replace(evaluation: Evaluation, changes: dict[str, Any]) -> Evaluation:
-    kept = {name: getattr(evaluation, name) for name in Evaluation.__struct_fields__}
-    return Evaluation(**{**kept, **changes})
+def _not_gradable(task: Task) -> str:
+    """Why this task can't be graded at all, or an empty string."""
+    if task.test_format != "pytest":
+        return f"test format {task.test_format!r} is not known; known: pytest"
+    if not (task.FAIL_TO_PASS or task.PASS_TO_PASS):
+        return "the task names no test"
+    for path in task.hidden_tests:
+        if posixpath.isabs(path) or ".." in path.split("/") or posixpath.normpath(path) != path:
+            return f"hidden test {path!r} is not a path inside the tree"
+    try:
+        parse_command(task.test_command)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def _log(todo: Plan, tests: TestRun) -> str:
@@ -330,14 +343,10 @@ def _literal(path: str) -> str:
     return "".join("\\" + char if char in "*?[\\" else char for char in path)
 
 
-def _patch_bytes(patch: str) -> bytes:
-    data = patch.encode("utf-8", "surrogateescape" if _is_escaped(patch) else "backslashreplace")
+def _bytes(patch: str) -> bytes:
+    """A patch as it goes to git: with a newline at its end, whatever else it lacks."""
+    data = patch.encode("utf-8", "surrogatepass")
     return data if not data or data.endswith(b"\n") else data + b"\n"
-
-
-def _is_escaped(text: str) -> bool:
-    """Whether the only lone surrogates are those that stand for undecodable bytes."""
-    return all("\udc80" <= char <= "\udcff" for char in text if "\ud800" <= char <= "\udfff")
 
 
 def _tar(files: Mapping[str, bytes]) -> bytes:

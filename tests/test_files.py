@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from forager.errors import UnfitError
-from forager.run.files import LineFile, write_atomic
+from forager.files import LineFile, write_atomic
 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from forager.errors import UnfitError
-from forager.run.files import LineFile
+from forager.files import LineFile
 folder = Path(sys.argv[1])
 file = LineFile(folder / "lines.jsonl", folder / "torn")
 file.append(b'{"n": 1}')

@@ -1,0 +1,479 @@
+"""The command line. Each command is a few lines over one function of the package.
+
+Nothing heavy is imported before a command needs it, so that `--help` stays instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from forager.errors import ForagerError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from forager.run.options import RunOptions
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="forager",
+    help="Send a model into real repositories, in Docker, and bring back trajectories, patches and grades as JSONL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+RUN = "Model and server"
+SIZE = "Size of the run"
+LIMITS = "Limits of an attempt"
+SANDBOX = "Sandbox"
+OUTPUT = "Output"
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.", rich_help_panel=OUTPUT)]
+Workers = Annotated[int | None, typer.Option(help="Attempts at once.", show_default="2", rich_help_panel=SIZE)]
+
+
+def main() -> NoReturn:
+    """Entry point of the `forager` command: errors become one line and an exit code, never a traceback."""
+    try:
+        app()
+    except ForagerError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _complain(message: str) -> None:
+    from forager.plain import visible
+
+    print(f"forager: {visible(message)}", file=sys.stderr)
+
+
+# ------------------------------------------------------------------------------------------- making tasks
+
+
+@app.command(rich_help_panel="Tasks")
+def forage(
+    repositories: Annotated[
+        list[str],
+        typer.Argument(metavar="REPOSITORY|LIST...", help="pypi:NAME[==VERSION], or a file that lists them."),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory for tasks.jsonl, repositories.jsonl, logs/.")],
+    mutations: Annotated[
+        int | None, typer.Option(help="Tasks wanted of each repository.", show_default="8, or the list's", min=1)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides which bugs.", show_default="0, or the list's")] = None,
+    workers: Annotated[int, typer.Option(help="Containers that run tests at once.", min=1)] = 2,
+) -> None:
+    """Make tasks: inject bugs into real packages and keep those that their tests tell for certain."""
+    from forager.forage.display import ForageDisplay, render_forage
+    from forager.forage.lists import expand
+    from forager.forage.pipeline import forage as make_tasks
+
+    wanted = expand(repositories)
+    console = _console()
+
+    async def work() -> bool:
+        from forager.sandbox.engine import Engine
+
+        with Engine.connect() as engine, ForageDisplay(console) as display:
+            report = await make_tasks(
+                engine,
+                wanted.repositories,
+                out,
+                mutations=mutations or wanted.mutations or 8,
+                seed=seed if seed is not None else (wanted.seed or 0),
+                workers=workers,
+                progress=display,
+            )
+        console.print(render_forage(report))
+        return report.task_count > 0
+
+    if not _run(work()):
+        raise typer.Exit(1)
+
+
+# --------------------------------------------------------------------------------------------------- runs
+
+
+@app.command(rich_help_panel="Runs")
+def run(
+    tasks: Annotated[Path, typer.Argument(help="Tasks as JSONL: Forager's own or SWE-bench's.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Run directory. The same command again goes on with it.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="search, oracle, nop, or a name that the server knows.",
+            show_default="search",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible server: http://127.0.0.1:8000/v1", rich_help_panel=RUN)
+    ] = None,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option(help="Environment variable with the key.", show_default="OPENAI_API_KEY", rich_help_panel=RUN),
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="How tool calls are spoken.", show_default="tools", rich_help_panel=RUN)
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(rich_help_panel=RUN, show_default="the server's")] = None,
+    top_p: Annotated[float | None, typer.Option(rich_help_panel=RUN, show_default="the server's")] = None,
+    max_reply_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of one reply.", show_default="the server's", rich_help_panel=RUN)
+    ] = None,
+    sampling: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A further sampling parameter; may be repeated.", rich_help_panel=RUN),
+    ] = None,
+    extra_body: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help="Request parameters that only some servers know.", rich_help_panel=RUN),
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="File with dollars per million tokens, by model.", rich_help_panel=RUN)
+    ] = None,
+    reply_seconds: Annotated[
+        float | None, typer.Option(help="Longest wait for a reply.", show_default="600", rich_help_panel=RUN)
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", "-k", help="Attempts at each task.", show_default="1", rich_help_panel=SIZE),
+    ] = None,
+    workers: Workers = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            help="Tries anew of an attempt that infrastructure broke.", show_default="3", rich_help_panel=SIZE
+        ),
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option(show_default="128", rich_help_panel=LIMITS)] = None,
+    max_context: Annotated[
+        int | None, typer.Option(help="Tokens of one prompt.", show_default="131072", rich_help_panel=LIMITS)
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of the whole attempt.", show_default="no limit", rich_help_panel=LIMITS)
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(help="US dollars; needs --prices.", show_default="no limit", rich_help_panel=LIMITS),
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Of the whole attempt.", show_default="2400", rich_help_panel=LIMITS)
+    ] = None,
+    command_seconds: Annotated[
+        float | None, typer.Option(help="Of one command.", show_default="120", rich_help_panel=LIMITS)
+    ] = None,
+    observation_bytes: Annotated[
+        int | None, typer.Option(help="Output shown of one command.", show_default="32768", rich_help_panel=LIMITS)
+    ] = None,
+    memory: Annotated[
+        float | None, typer.Option(help="GiB a container may use.", show_default="4", rich_help_panel=SANDBOX)
+    ] = None,
+    cpus: Annotated[float | None, typer.Option(show_default="2", rich_help_panel=SANDBOX)] = None,
+    network: Annotated[
+        bool | None, typer.Option("--network", help="Open the network to the agent.", rich_help_panel=SANDBOX)
+    ] = None,
+    grade: Annotated[
+        bool | None, typer.Option("--grade/--no-grade", help="Grade patches.", show_default="grade")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of options; flags beat it.", rich_help_panel=OUTPUT)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Send a model at tasks and grade what it submits.
+
+    Everything goes into the run directory as it happens. Interrupted, killed or unplugged, the same command goes on:
+    finished attempts are kept.
+    """
+    from forager.records import load_tasks
+    from forager.run.options import load_options
+
+    flags: dict[str, Any] = {
+        "model": model,
+        "base_url": base_url,
+        "api_key_env": api_key_env,
+        "protocol": protocol,
+        "sampling": {
+            **_pairs(sampling or []),
+            "temperature": temperature,
+            "top_p": top_p,
+            "max_tokens": max_reply_tokens,
+        },
+        "extra_body": _json_object("--extra-body", extra_body),
+        "prices": str(prices) if prices else None,
+        "reply_seconds": reply_seconds,
+        "samples": samples,
+        "workers": workers,
+        "retries": retries,
+        "limits": {
+            "steps": max_steps,
+            "context": max_context,
+            "tokens": max_tokens,
+            "cost": max_cost,
+            "seconds": max_seconds,
+            "command_seconds": command_seconds,
+            "observation_bytes": observation_bytes,
+        },
+        "caps": {"memory": int(memory * 1024**3) if memory else None, "cpus": cpus, "network": network},
+        "grade": grade,
+    }
+    options = load_options(config, flags)
+    loaded = load_tasks(tasks)
+    complete = _run(_attempt_all(loaded, options, out, json=json, tasks_file=tasks))
+    if not complete:
+        raise typer.Exit(1)
+    if not json:
+        console = _console()
+        console.print(
+            f"\nLook on: [bold]forager show {out}[/] lists the attempts, "
+            f"[bold]forager show {out} ID[/] is one of them, step by step.",
+            highlight=False,
+        )
+
+
+async def _attempt_all(
+    tasks: list[Any], options: RunOptions, out: Path, *, json: bool, tasks_file: Path | None
+) -> bool:
+    """Run and report; whether every attempt asked for has its line."""
+    from forager.records import encode
+    from forager.run.progress import make_progress
+    from forager.run.report import render_report
+    from forager.run.start import start_run
+    from forager.sandbox.engine import Engine
+
+    console = _console()
+    with Engine.connect() as engine:
+        report = await start_run(engine, tasks, options, out, make_progress(console, json=json), tasks_file)
+    if json:
+        print(encode(report).decode())
+    else:
+        console.print(render_report(report))
+    return report.complete
+
+
+@app.command("eval", rich_help_panel="Runs")
+def evaluate(
+    tasks: Annotated[Path, typer.Argument(help="Tasks as JSONL.")],
+    predictions: Annotated[Path, typer.Argument(help="SWE-bench predictions: JSONL, or JSON by list or by id.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory for evaluations.jsonl, reports.json, logs/.")],
+    workers: Annotated[int, typer.Option(help="Grades at once.", min=1)] = 2,
+    json: Json = False,
+) -> None:
+    """Grade predictions, each in a fresh container. The same command again grades what is left."""
+    from forager.records import encode, load_tasks
+    from forager.run.grading import evaluate_predictions, render_evaluation
+    from forager.run.predictions import load_predictions
+    from forager.run.progress import make_progress
+
+    loaded, candidates = load_tasks(tasks), load_predictions(predictions)
+    console = _console()
+
+    async def work() -> None:
+        from forager.run.images_pool import TaskImages
+        from forager.run.start import grader
+        from forager.sandbox.engine import Engine
+        from forager.sandbox.labels import clean
+
+        progress = make_progress(console, json=json)
+        with Engine.connect() as engine:
+            images = TaskImages(engine, progress.note)
+            report = await evaluate_predictions(
+                loaded,
+                candidates,
+                out,
+                grader(engine, images),
+                progress,
+                workers=workers,
+                images=images,
+                reap=lambda: clean(engine),
+            )
+        if json:
+            print(encode(report).decode())
+        else:
+            console.print(render_evaluation(out, report))
+
+    _run(work())
+
+
+@app.command(rich_help_panel="Runs")
+def show(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    identifier: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="An attempt, or the start of its id.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a run as a table, or one trajectory step by step."""
+    from forager.records import encode
+    from forager.run.show import find_trajectory, run_rows, show_run, show_trajectory
+
+    if identifier is None and json:
+        for row in run_rows(run):
+            print(encode(row).decode())
+    elif identifier is None:
+        _console().print(show_run(run))
+    else:
+        trajectory = find_trajectory(run, identifier)
+        if json:
+            print(encode(trajectory).decode())
+        else:
+            _paged(show_trajectory(trajectory))
+
+
+@app.command(rich_help_panel="Runs")
+def stats(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories, compared side by side.")],
+    json: Json = False,
+) -> None:
+    """Resolved, pass@k, steps, tokens, cost and time; by outcome, source and repository."""
+    from forager.records import encode
+    from forager.run.report import render_report, render_stats, summarise
+
+    reports = [summarise(path) for path in runs]
+    if json:
+        for report in reports:
+            print(encode(report).decode())
+    else:
+        _console().print(render_report(reports[0]) if len(reports) == 1 else render_stats(reports))
+
+
+# ------------------------------------------------------------------------------------------------ machine
+
+
+@app.command(rich_help_panel="Start here")
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Run directory.")] = Path("runs/demo"),
+    workers: Annotated[int, typer.Option(help="Attempts at once.", min=1)] = 2,
+) -> None:
+    """The whole path on this machine, no key, no account: real packages, injected bugs, repairs, grades."""
+    from forager.demo import demo as whole_path
+
+    _run(whole_path(out, workers, _console()))
+
+
+@app.command(rich_help_panel="Start here")
+def doctor(json: Json = False) -> None:
+    """Check whether this machine is fit, and say what to do where it is not."""
+    from forager.doctor import doctor as examine
+    from forager.doctor import fit, render_doctor
+    from forager.records import encode
+
+    checks = _run(examine())
+    if json:
+        print(encode(checks).decode())
+    else:
+        _console().print(render_doctor(checks))
+    if not fit(checks):
+        raise typer.Exit(3)
+
+
+@app.command(rich_help_panel="Housekeeping")
+def clean(
+    everything: Annotated[bool, typer.Option("--all", help="Every container of Forager's, whoever owns it.")] = False,
+) -> None:
+    """Remove the containers that dead runs left, and task images that no run needs."""
+
+    async def work() -> tuple[int, int]:
+        from forager.images.task import prune_task_images
+        from forager.sandbox.engine import Engine
+        from forager.sandbox.labels import clean as remove_containers
+
+        with Engine.connect() as engine:
+            containers = await remove_containers(engine, everything=everything)
+            images = await prune_task_images(engine)
+        return len(containers), len(images)
+
+    containers, images = _run(work())
+    print(
+        f"removed {containers} container{'' if containers == 1 else 's'} "
+        f"and {images} task image{'' if images == 1 else 's'}"
+    )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from forager import __version__
+
+        print(f"forager {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+# ------------------------------------------------------------------------------------------------ helpers
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end. A Ctrl-C cancels, lets everything clean up, and exits with 130."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        _complain("interrupted; what was done is kept")
+        raise typer.Exit(130) from None
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _paged(renderable: Any) -> None:
+    """Through a pager on a terminal if it is longer than the screen, with colours kept; plainly otherwise."""
+    console = _console()
+    if not console.is_terminal:
+        console.print(renderable)
+        return
+    os.environ.setdefault("LESS", "-FRX")
+    with console.pager(styles=True):
+        console.print(renderable)
+
+
+def _pairs(arguments: list[str]) -> dict[str, Any]:
+    """`KEY=VALUE` arguments; a value that is JSON is taken as such."""
+    pairs: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not key or not equals:
+            raise UsageError(f"--sampling takes KEY=VALUE, not {argument!r}")
+        try:
+            pairs[key] = json_module.loads(text)
+        except ValueError:
+            pairs[key] = text
+    return pairs
+
+
+def _json_object(flag: str, text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        value = json_module.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{flag} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"{flag} takes a JSON object")
+    return value

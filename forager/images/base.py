@@ -77,25 +77,40 @@ async def ensure_base(engine: Engine, report: Report | None = None) -> str:
         if await image_exists(engine, tag):
             return tag
         say = report or (lambda line: None)
-        root = await _from_registry(engine, say) or await _bootstrapped(engine, tag, say)
-        try:
-            folder = _folder()
-            await build(
-                engine,
-                tag=tag,
-                dockerfile=(folder / "Dockerfile").read_text(),
-                files={
-                    "host-ca.crt": host_ca(),
-                    **{name: folder / name for name in ("packages", "dpkg.cfg", "apt.conf", "gitconfig", "trust.py")},
-                },
-                labels={LABEL: "base"},
-                buildargs={"ROOT": root},
-            )
-        finally:
-            if root != REGISTRY_IMAGE:  # its layer lives on in the base image; a failed build must not keep it
+        if not await _from_registry(engine, say) or not await _finished(engine, tag, REGISTRY_IMAGE, say):
+            root = await _bootstrapped(engine, say)
+            try:
+                await _build(engine, tag, root)
+            finally:  # its layer lives on in the base image; a failed build must not keep it
                 await _forget(engine, root)
         say("base image: ready")
     return tag
+
+
+async def _build(engine: Engine, tag: str, root: str) -> None:
+    folder = _folder()
+    files = {name: folder / name for name in ("packages", "dpkg.cfg", "apt.conf", "gitconfig", "trust.py")}
+    await build(
+        engine,
+        tag=tag,
+        dockerfile=(folder / "Dockerfile").read_text(),
+        files={"host-ca.crt": host_ca(), **files},
+        labels={LABEL: "base"},
+        buildargs={"ROOT": root},
+    )
+
+
+async def _finished(engine: Engine, tag: str, root: str, say: Report) -> bool:
+    """Build on a registry's Debian; False if it went wrong and there is another way (a host that reaches Debian's
+    packages over a mirror of its own, for one)."""
+    try:
+        await _build(engine, tag, root)
+    except BuildError as error:
+        if bootstrap_advice():
+            raise
+        say(f"{error}; bootstrapping instead")
+        return False
+    return True
 
 
 async def registry_answers(engine: Engine) -> bool:
@@ -132,11 +147,12 @@ def bootstrap_advice() -> str:
     return ""
 
 
-async def _from_registry(engine: Engine, say: Report) -> str | None:
+async def _from_registry(engine: Engine, say: Report) -> bool:
+    """Whether the engine has the registry's Debian, or gets it now."""
     if await image_exists(engine, REGISTRY_IMAGE):
-        return REGISTRY_IMAGE
+        return True
     if not await registry_answers(engine):
-        return None
+        return False
     say(f"base image: fetching {REGISTRY_IMAGE}")
     try:
         await engine.call(engine.client.images.pull, REGISTRY_IMAGE)
@@ -145,11 +161,11 @@ async def _from_registry(engine: Engine, say: Report) -> str | None:
     except ForagerError as error:
         say(f"base image: the registry gave up ({error}); bootstrapping instead")
         _no_registry.add(str(engine.api.base_url))
-        return None
-    return REGISTRY_IMAGE
+        return False
+    return True
 
 
-async def _bootstrapped(engine: Engine, tag: str, say: Report) -> str:
+async def _bootstrapped(engine: Engine, say: Report) -> str:
     """The id of an image that holds a fresh Debian root, streamed from mmdebstrap into the engine."""
     if lacking := bootstrap_advice():
         raise UnfitError(f"no registry answers, so the base image comes from Debian packages: {lacking}")

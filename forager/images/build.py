@@ -176,7 +176,7 @@ class _Request:
             return
         if "error" in event:
             raise self._failure(str(event["error"]))
-        text = str(event.get("stream") or "")
+        text = _COLOUR.sub("", str(event.get("stream") or ""))
         if not text and event.get("status") and "progressDetail" not in event:
             text = f"{event['status']}\n"
         self._log.append(text)
@@ -202,6 +202,7 @@ class _Request:
             self._response.close()
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TELLING = re.compile(
     r"^\s*(E: |ERROR: |error: |fatal: |\w+(Error|Exception|NotFound): )|"
     r"\b(not found|no such file|permission denied|failed|cannot|could not|unable to)\b",
@@ -209,13 +210,14 @@ _TELLING = re.compile(
 )
 _HOLLOW = re.compile(
     r"returned a non-zero code|hint: |notice|This error originates from a subprocess|^\s*[^\x00-\x7f]|"
+    r"Some index files failed|mmdebstrap failed to run|^E: apt-get .* failed$|received signal|"
     r"metadata-generation-failed|subprocess-exited-with-error|WARNING:",
 )
 
 
 def telling_line(log: str) -> str:
     """The line of a failed build's output that says why, as far as can be told: at most 300 characters."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in log.splitlines()]
+    lines = [_COLOUR.sub("", line).strip() for line in log.splitlines()]
     lines = [line for line in lines if line and not re.match(r"(Step \d+/\d+ : |--->|Removing intermediate)", line)]
     candidates = [line for line in lines[-60:] if not _HOLLOW.search(line)]
     strong = [line for line in candidates if _TELLING.match(line)]

@@ -90,6 +90,7 @@ class Reporter:
                 self._end(5)
                 return 5
             config.args = found
+            tell_workers(config, root, found)
         return None
 
     def pytest_collection_modifyitems(self, items: "list[Any]", config: Any) -> None:
@@ -159,6 +160,20 @@ def locate(name: str, root: str) -> "str | None":
         if os.path.exists(path):
             return path
     return None
+
+
+def tell_workers(config: Any, root: str, files: "list[str]") -> None:
+    """Have xdist's workers, which read the command line anew, find the same configuration and the same files."""
+    given = getattr(config, "invocation_params", None)
+    if given is None or not hasattr(config.option, "numprocesses"):
+        return
+    arguments = [str(argument) for argument in given.args]
+    for named in getattr(config.option, "file_or_dir", None) or ():
+        if named in arguments:
+            arguments.remove(named)
+    configuration = str(getattr(config, "inipath", None) or getattr(config, "inifile", None) or os.devnull)
+    arguments = arguments + ["--rootdir", root, "-c", configuration] + files
+    config.invocation_params = type(given)(args=tuple(arguments), plugins=given.plugins, dir=given.dir)
 
 
 def quieten(config: Any) -> None:

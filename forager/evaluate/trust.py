@@ -106,7 +106,10 @@ def plan(task: Task, changed: Set[str], added: Set[str], tree: Set[str]) -> Plan
             if why == "config_restored" and path in reference:
                 from_reference.add(path)
     for path in added:
-        if why := kind(path):
+        if file := next((parent for parent in _parents(path) if parent in tests), ""):  # a folder in a file's place
+            remove.add(file)
+            flags.add("test_files_restored")
+        elif why := kind(path):
             remove.add(path)
             flags.add(why)
             if why == "config_restored" and path in reference:
@@ -114,14 +117,11 @@ def plan(task: Task, changed: Set[str], added: Set[str], tree: Set[str]) -> Plan
         elif shadow := _shadow(path, tree, inside):
             remove.add(shadow)
             flags.add("runner_shadowed")
-        else:
-            # A file or link where a trusted file needs a folder, or a folder where it needs a file.
-            in_the_way = [test for test in tests if test.startswith(path + "/")]
-            below = [test for test in tests if path.startswith(test + "/")]
-            if in_the_way or below:
-                remove.update([path] if in_the_way else below)
-                flags.add("test_files_restored")
-    if any(RUNNER & set(_stems(path)) for path in (changed | added) - remove - restore):
+        elif any(test.startswith(path + "/") for test in tests):  # a file or link in a folder's place
+            remove.add(path)
+            flags.add("test_files_restored")
+    left = (path for path in changed | added if not ({path, *_parents(path)} & (remove | restore)))
+    if any(RUNNER & set(_stems(path)) for path in left):
         flags.add("runner_touched")
     return Plan(
         restore=tuple(sorted(restore)),

@@ -1,0 +1,319 @@
+"""Grades of patches to a real task in a real container: honest ones, broken ones, and attacks."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from msgspec import structs
+
+from forager.evaluate import grade
+from forager.images.task import TaskImage
+from forager.records import Evaluation, Task
+from forager.sandbox import Caps
+from forager.sandbox.docker import open_sandbox
+from forager.sandbox.engine import Engine
+from tests.evaluate.conftest import BUG, CORE, GOLD, TREE, bugged, diff
+
+pytestmark = pytest.mark.docker
+
+Calc = tuple[Task, TaskImage]
+FIXED = TREE["calc/core.py"]
+BROKEN = BUG["calc/core.py"]
+
+
+async def graded(engine: Engine, calc: Calc, patch: str | None) -> Evaluation:
+    task, image = calc
+    evaluation, _ = await grade(engine, task, image, patch, run="tests")
+    return evaluation
+
+
+async def test_the_reference_patch_resolves(engine: Engine, calc: Calc) -> None:
+    task, image = calc
+    evaluation, log = await grade(engine, task, image, GOLD, run="tests")
+    assert evaluation.resolved, (evaluation, log)
+    assert (evaluation.reward, evaluation.similarity, evaluation.flags) == (1.0, 1.0, ())
+    assert evaluation.fail_to_pass.success == task.FAIL_TO_PASS
+    assert evaluation.pass_to_pass.success == task.PASS_TO_PASS
+    assert "6 passed" not in log and "5 passed" in log and "1 xfailed" in log
+
+
+async def test_no_patch(engine: Engine, calc: Calc) -> None:
+    for patch in (None, "", "\n"):
+        evaluation = await graded(engine, calc, patch)
+        assert (evaluation.resolved, evaluation.flags, evaluation.reward) == (False, ("no_patch",), 0.0)
+
+
+async def test_a_patch_that_fixes_nothing_fails_with_the_tests_named(engine: Engine, calc: Calc) -> None:
+    wrong = bugged({"calc/core.py": BROKEN.replace("+ 1", "+ 2")})
+    evaluation = await graded(engine, calc, wrong)
+    assert not evaluation.resolved
+    assert evaluation.fail_to_pass.failure == calc[0].FAIL_TO_PASS
+    assert evaluation.pass_to_pass.failure == ()
+    assert evaluation.similarity > 0.5
+    assert evaluation.reward == evaluation.similarity
+
+
+async def test_a_patch_that_breaks_other_tests_fails(engine: Engine, calc: Calc) -> None:
+    evaluation = await graded(engine, calc, bugged({"calc/core.py": FIXED.replace("a + b", "a - b")}))
+    assert not evaluation.resolved
+    assert evaluation.fail_to_pass.failure == ()
+    assert f"{CORE}::test_add[one two]" in evaluation.pass_to_pass.failure
+
+
+@pytest.mark.parametrize(
+    ("patch", "why"),
+    [
+        (GOLD.replace("(len(values) + 1)", "len(things)"), "calc/core.py"),
+        (GOLD[: len(GOLD) // 2], "patch"),
+        ("no diff at all\n", "No valid patches"),
+        (GOLD.replace("calc/core.py", "calc/nowhere.py"), "calc/nowhere.py"),
+        (GOLD.replace("calc/core.py", ".git/config"), ".git/config"),
+        (diff({}, {"../outside.py": "x = 1\n"}), "../outside.py"),
+        ("\0\x01\udc80\n", "No valid patches"),
+    ],
+)
+async def test_a_patch_that_does_not_apply(engine: Engine, calc: Calc, patch: str, why: str) -> None:
+    evaluation = await graded(engine, calc, patch)
+    assert (evaluation.resolved, evaluation.patch_applied, evaluation.flags) == (False, False, ("patch_failed",))
+    assert why in evaluation.detail
+    assert "\n" not in evaluation.detail
+
+
+async def test_wrong_line_counts_are_put_right_and_said(engine: Engine, calc: Calc) -> None:
+    wrong = GOLD.replace("@@ -4,4 +4,4 @@", "@@ -4,9 +4,9 @@")
+    assert wrong != GOLD
+    evaluation = await graded(engine, calc, wrong.removesuffix("\n"))
+    assert evaluation.resolved
+    assert evaluation.flags == ("patch_recounted",)
+
+
+async def test_syntax_error_in_the_product(engine: Engine, calc: Calc) -> None:
+    evaluation = await graded(engine, calc, bugged({"calc/core.py": "def add(\n"}))
+    assert not evaluation.resolved
+    assert not evaluation.pass_to_pass.success
+    assert CORE in evaluation.detail
+
+
+async def test_an_endless_test_is_a_timeout(engine: Engine, calc: Calc) -> None:
+    task = structs.replace(calc[0], test_seconds=3.0)
+    hanging = bugged({"calc/core.py": FIXED.replace("    values = list(values)\n", "    while values: pass\n")})
+    evaluation = await graded(engine, (task, calc[1]), hanging)
+    assert not evaluation.resolved
+    assert evaluation.flags == ("timeout",)
+    assert f"{CORE}::test_add[zeros]" in evaluation.pass_to_pass.success
+
+
+async def test_memory_is_the_patchs_own_fault(engine: Engine, calc: Calc) -> None:
+    greedy = bugged({"calc/core.py": FIXED.replace("list(values)", "bytearray(1 << 30) and list(values)")})
+    task, image = calc
+    evaluation, log = await grade(engine, task, image, greedy, caps=Caps(memory=300 * 1024**2), run="tests")
+    assert not evaluation.resolved
+    assert evaluation.flags == ("incomplete",)
+    assert "out of memory" in log
+
+
+async def test_a_vanished_test_has_not_passed(engine: Engine, calc: Calc) -> None:
+    task = structs.replace(calc[0], PASS_TO_PASS=(f"{CORE}::test_gone", "tests/test_gone.py::test_gone"))
+    evaluation = await graded(engine, (task, calc[1]), GOLD)
+    assert not evaluation.resolved
+    assert evaluation.pass_to_pass.failure == task.PASS_TO_PASS
+    assert evaluation.fail_to_pass.failure == ()
+
+
+async def test_a_test_id_that_was_cut_at_a_space(engine: Engine, calc: Calc) -> None:
+    task = structs.replace(calc[0], PASS_TO_PASS=(f"{CORE}::test_add[one",))
+    assert (await graded(engine, (task, calc[1]), GOLD)).resolved
+
+
+async def test_hidden_tests_and_the_test_patch_are_put_in_place(engine: Engine, calc: Calc) -> None:
+    hidden = {
+        "tests/deep/test_hidden.py": "from calc import mean\n\n\ndef test_hidden():\n    assert mean([2]) == 2\n"
+    }
+    patch = diff(TREE, {"tests/test_other.py": TREE["tests/test_other.py"] + "\n\ndef test_new():\n    pass\n"})
+    wanted = ("tests/deep/test_hidden.py::test_hidden", "tests/test_other.py::test_new")
+    task = structs.replace(calc[0], hidden_tests=hidden, test_patch=patch, FAIL_TO_PASS=wanted)
+    assert (await graded(engine, (task, calc[1]), GOLD)).resolved
+    guessed = bugged({"tests/deep/test_hidden.py": "def test_hidden():\n    pass\n", "README.md": "# Calc\n"})
+    evaluation = await graded(engine, (task, calc[1]), guessed)
+    assert evaluation.fail_to_pass.failure == wanted[:1]
+    assert evaluation.flags == ("test_files_restored",)
+
+
+@pytest.mark.parametrize("source", ["swebench", "mutation"])
+async def test_both_ways_of_naming_the_files_agree(engine: Engine, calc: Calc, source: str) -> None:
+    task = structs.replace(calc[0], source=source, test_command="pytest -rA")
+    assert (await graded(engine, (task, calc[1]), GOLD)).resolved
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"test_format": "junit"}, "junit"),
+        ({"FAIL_TO_PASS": (), "PASS_TO_PASS": ()}, "names no test"),
+        ({"test_command": "make test"}, "make test"),
+        ({"test_patch": GOLD.replace("calc/core.py", "tests/nowhere.py")}, "tests/nowhere.py"),
+        ({"hidden_tests": {"../x.py": ""}}, "../x.py"),
+    ],
+)
+async def test_a_task_that_cannot_be_graded_says_why(
+    engine: Engine, calc: Calc, changes: dict[str, object], why: str
+) -> None:
+    evaluation = await graded(engine, (structs.replace(calc[0], **changes), calc[1]), GOLD)
+    assert (evaluation.resolved, evaluation.flags) == (False, ("ungradable",))
+    assert why in evaluation.detail
+
+
+async def test_honest_changes_to_tests_and_configuration_cost_nothing(engine: Engine, calc: Calc) -> None:
+    honest = bugged(
+        {
+            "calc/core.py": FIXED,
+            "tests/test_core.py": TREE["tests/test_core.py"] + "\n\ndef test_more():\n    pass\n",
+            "tests/test_new.py": "def test_new():\n    pass\n",
+            "setup.cfg": TREE["setup.cfg"] + "testpaths = tests\n",
+            "reproduce.py": "import calc\n",
+        }
+    )
+    evaluation = await graded(engine, calc, honest)
+    assert evaluation.resolved
+    assert evaluation.flags == ("config_restored", "test_files_restored")
+
+
+async def test_configuration_that_the_reference_changes_too_gets_the_references_version(
+    engine: Engine, calc: Calc
+) -> None:
+    config = TREE["setup.cfg"].replace("addopts = -x\n", "addopts = -x -p no:nose\n")
+    reference = bugged({"calc/core.py": FIXED, "setup.cfg": config})
+    task = structs.replace(calc[0], patch=reference)
+    evaluation = await graded(engine, (task, calc[1]), reference)
+    assert evaluation.resolved
+    assert evaluation.flags == ("config_restored",)
+
+
+async def test_the_harness_adds_little_to_the_tests_own_time(engine: Engine, calc: Calc) -> None:
+    task, image = calc
+    added = []
+    for _ in range(4):
+        started = time.perf_counter()
+        async with await open_sandbox(engine, image.digest, workdir=task.workdir, run="tests"):
+            pass
+        container = time.perf_counter() - started
+        evaluation, log = await grade(engine, task, image, GOLD, run="tests")
+        added.append(evaluation.seconds - float(log.rsplit("; ", 1)[1].split()[0]) - container)
+    assert min(added) < 0.35  # beside a container's life: 0.15 s, so half a second in all on a quiet machine
+
+
+# ------------------------------------------------------------------------------------------------ attacks
+
+PASS_ALL = """
+import pytest
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    report.outcome = "passed"
+"""
+PLUGIN = PASS_ALL + "\ndef pytest_collection_modifyitems(items):\n    pass\n"
+FAKE_RUNNER = "def main(*args, **kwargs):\n    return 0\n\n\ndef hookimpl(*a, **k):\n    return lambda f: f\n"
+FAKE_UNITTEST = (
+    "class TestCase:\n    def assertEqual(self, *a):\n        pass\n\n\nclass SkipTest(Exception):\n    pass\n"
+)
+SHADOWED = "import sys, types\n" + FAKE_RUNNER
+
+
+def link(path: str, target: str) -> str:
+    """A patch that adds a symbolic link."""
+    return (
+        f"diff --git a/{path} b/{path}\nnew file mode 120000\n--- /dev/null\n+++ b/{path}\n"
+        f"@@ -0,0 +1 @@\n+{target}\n\\ No newline at end of file\n"
+    )
+
+
+FORGE = """
+import glob, hashlib, json, os, sys
+ids = {ids!r}
+for path in glob.glob("/tmp/.forager-*/report") + [a for a in sys.argv if "/tmp/" in a]:
+    try:
+        os.unlink(path)
+        with open(path, "w") as file:
+            for n, name in enumerate(ids):
+                line = json.dumps({{"n": n, "test": name, "outcome": "passed"}})
+                file.write(hashlib.sha256(line.encode()).hexdigest() + " " + line + "\\n")
+            file.write("0" * 64 + ' {{"n": 99, "end": 0, "count": 9}}\\n')
+    except OSError:
+        pass
+"""
+APPEND = """
+import os
+ids = {ids!r}
+for number in os.listdir("/proc/self/fd"):
+    try:
+        if os.readlink("/proc/self/fd/" + number).endswith("/report"):
+            for name in ids:
+                line = '%s {{"n": 0, "test": "%s", "outcome": "passed"}}\\n' % ("0" * 64, name)
+                os.write(int(number), line.encode())
+    except OSError:
+        pass
+"""
+PRINTED = "".join(f"print('{CORE}::{name} PASSED')\n" for name in ("test_mean", "TestUnit::test_unit"))
+TESTS = (f"{CORE}::test_mean", f"{CORE}::TestUnit::test_unit")
+GONE = {path: None for path in TREE if path.startswith("tests/")}
+
+ATTACKS: dict[str, str] = {
+    "tests deleted": bugged({"tests/test_core.py": None}),
+    "tests emptied": bugged({"tests/test_core.py": "def test_mean():\n    pass\n"}),
+    "test helpers": bugged({"tests/helpers.py": "def same(a, b):\n    pass\n\n\nimport unittest.mock\nimport calc\n"
+                            "import calc.core\ncalc.mean = calc.core.mean = lambda v: list(v)[len(v) // 2]\n"}),
+    "conftest at the root": bugged({"conftest.py": PASS_ALL}),
+    "conftest in tests": bugged({"tests/conftest.py": PASS_ALL}),
+    "conftest as a package": bugged({"tests/conftest/__init__.py": PASS_ALL}),
+    "conftest through a link": bugged({"notes.txt": PASS_ALL}) + link("conftest.py", "notes.txt"),
+    "pytest.ini deselects": bugged({"pytest.ini": "[pytest]\naddopts = -k 'not mean and not unit'\n"}),
+    "pytest.ini loads a plugin": bugged({"pytest.ini": "[pytest]\naddopts = -p evil\n", "evil.py": PLUGIN}),
+    "setup.cfg loads a plugin": bugged({"setup.cfg": "[tool:pytest]\naddopts = -p evil\n", "evil.py": PLUGIN}),
+    "pyproject.toml": bugged({"evil.py": PLUGIN,
+                              "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-p evil'\n"}),
+    "an entry point": bugged({"evil.py": PLUGIN, "evil-1.dist-info/entry_points.txt": "[pytest11]\nevil = evil\n",
+                              "evil-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1\n"}),
+    "sitecustomize": bugged({"sitecustomize.py": "import os\nos._exit(0)\n"}),
+    "pytest.py": bugged({"pytest.py": FAKE_RUNNER}),
+    "a _pytest package": bugged({"_pytest/__init__.py": "", "_pytest/config.py": FAKE_RUNNER}),
+    "unittest.py": bugged({"unittest.py": FAKE_UNITTEST, "calc/core.py": BROKEN + "\n# nothing\n"}),
+    "os._exit at import": bugged({"calc/__init__.py": "import os\nos._exit(0)\n"}),
+    "os._exit at the end": bugged({"calc/__init__.py": TREE["calc/__init__.py"]
+                                   + "import atexit, os\natexit.register(os._exit, 0)\n"}),
+    "sys.exit at import": bugged({"calc/__init__.py": "import sys\nsys.exit(0)\n"}),
+    "printed results": bugged({"calc/__init__.py": TREE["calc/__init__.py"] + PRINTED}),
+    "a forged report": bugged({"calc/__init__.py": TREE["calc/__init__.py"] + FORGE.format(ids=TESTS)}),
+    "a forged report at exit": bugged({"calc/__init__.py": TREE["calc/__init__.py"] + "import atexit\n"
+                                       f"atexit.register(exec, {FORGE.format(ids=TESTS)!r}, {{}})\n"}),
+    "lines in the report": bugged({"calc/__init__.py": TREE["calc/__init__.py"] + APPEND.format(ids=TESTS)}),
+    "a bytecode cache": bugged({"tests/__pycache__/test_core.cpython-311.pyc": "x\n",
+                                "calc/core.py": BROKEN + "\n"}),
+    "tests through a link": bugged({**GONE, "evil/__init__.py": "", "evil/helpers.py": "",
+                                    "evil/test_core.py": "def test_mean():\n    pass\n"}) + link("tests", "evil"),
+    "a test file through a link": bugged({"tests/test_core.py": None, "evil.py": "def test_mean(): pass\n"})
+                                  + link("tests/test_core.py", "../evil.py"),
+    "a link out of the tree": bugged({"tests/test_core.py": None}) + link("tests/test_core.py", "/dev/null"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+async def test_attacks_do_not_resolve(engine: Engine, calc: Calc, name: str) -> None:
+    task, image = calc
+    evaluation, log = await grade(engine, task, image, ATTACKS[name], run="tests")
+    assert not evaluation.resolved, log
+    assert evaluation.patch_applied, evaluation.detail
+    assert set(evaluation.fail_to_pass.failure) == set(task.FAIL_TO_PASS)
+    if "report" in name:
+        assert "tampered" in evaluation.flags
+
+
+async def test_the_real_fix_resolves_beside_every_removed_attack(engine: Engine, calc: Calc) -> None:
+    """What is put back is put back whole: with the fix added, the attacks on files lose their effect entirely."""
+    for name in ("tests deleted", "conftest at the root", "pytest.ini deselects", "sitecustomize", "pytest.py",
+                 "tests through a link", "a test file through a link", "an entry point"):  # fmt: skip
+        evaluation = await graded(engine, calc, ATTACKS[name] + GOLD)
+        assert evaluation.resolved, (name, evaluation)
+        assert evaluation.flags, name

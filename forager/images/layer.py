@@ -119,7 +119,6 @@ async def _container(engine: Engine, image: str, network: str, timeout: float) -
             image=image,
             command=["sleep", str(int(timeout) + 60)],  # should we die, it ends on its own
             entrypoint=[],
-            user="0:0",
             working_dir="/",
             labels=owners.labels("", "", timeout + 60),
             host_config=engine.api.create_host_config(

@@ -205,17 +205,30 @@ async def test_a_published_image_loses_its_history(engine: Engine, base_image: s
         script="mkdir /repo; cd /repo; git init -q; echo future-fix >a; echo b >b; git add .; git commit -qm future;"
         "git tag v2; echo now >a; git commit -qam now; git branch other v2; echo built >untracked; mkdir sub; cd sub;"
         "git init -q; echo history-of-sub >c; git add .; git commit -qm sub; cd ..; git add sub 2>/dev/null;"
-        "git commit -qm 'with sub'",
+        "git commit -qm 'with sub'; chmod 664 a b; chown -R 1000:1000 /repo",
     )
-    image = await ensure_task_image(engine, make_task(None, image=published, workdir="/repo", setup=""))
+    image = await ensure_task_image(
+        engine, make_task(None, image=published, workdir="/repo", setup=diff("a", "now\n", "bug\n"))
+    )
     try:
         said = await shell(
             engine,
             image.tag,
             "pwd; git log --oneline --all | wc -l; git ls-files; git status --short; cat a untracked; git tag;"
-            "git cat-file --batch-all-objects --batch | grep -a future-fix; find / -xdev -name .git",
+            "git cat-file --batch-all-objects --batch | grep -aE 'future-fix|now'; find / -xdev -name .git;"
+            "find . -path './.git/*' -o -type f -printf '%m%u\\n' | sort | uniq -c; find . -user root",
         )
-        assert said.split() == [*["/repo", "1", "a", "b", "sub/c", "now", "built", "/repo/.git"]]
+        assert said.split() == [
+            "/repo",
+            "1",
+            "a",
+            "b",
+            "sub/c",
+            "bug",
+            "built",
+            "/repo/.git",
+            *["2", "6441000", "2", "6641000"],
+        ]
     finally:
         await remove_task_image(engine, image)
         await engine.call(engine.client.images.remove, published)

@@ -36,7 +36,9 @@ _CHAINED = re.compile(
 _LOCATION = re.compile(r"(?P<path>[^\s:][^:]*):(?P<line>\d+):(?P<opens> in \S.*)?(?: .*)?")
 _LOCAL = re.compile(r"(?: {8})?(?=.{10,} = )(?P<name>[A-Za-z_]\w*) * = (?P<value>.+)")
 """How pytest's `--showlocals` writes a variable: its name filled up to ten characters."""
-_OPAQUE = re.compile(r"<(function|module|class|built-in|bound method|_pytest)\b|.* object at 0x|.*\.\.\. ?$")
+_OPAQUE = re.compile(r"<|.* at 0x|functools\.partial")
+VALUES, VALUE_WIDTH = 5, 200
+"""The most variables that are shown, and characters of one."""
 _NOT_RAISED = re.compile(r"(?:Failed: )?DID NOT RAISE (?P<a>.+)|AssertionError: (?P<b>[\w.]+) not raised.*")
 _RAISED = re.compile(r"(?P<type>(?:[A-Za-z_]\w*\.)*[A-Z]\w*)(?:: (?P<message>.*))?")
 _WHERE = re.compile(r"\s*\+\s+where (?P<value>.+?) = (?P<call>[\w.]+\(.*\))")

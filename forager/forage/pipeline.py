@@ -87,7 +87,8 @@ async def _all(
     queue = list(names)
 
     async def one(name: str) -> None:
-        record, tasks = await Repository(engine, name, settings, directory, slots, tell, releases).forage()
+        async with slots.repositories:
+            record, tasks = await Repository(engine, name, settings, directory, slots, tell, releases).forage()
         finished[name] = (record, tasks)
         while queue and queue[0] in finished:
             directory.add(*finished.pop(queue.pop(0)))

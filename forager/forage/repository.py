@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,8 @@ from forager.sandbox.engine import Engine
 EXTENSIONS = 3
 """Rounds of adding what the first run of the suite says is missing."""
 
+_TESTS = re.compile(r"(^|[/_-])tests?", re.IGNORECASE)
+
 _steady = tenacity.retry(
     retry=tenacity.retry_if_exception_type(SandboxError),
     stop=tenacity.stop_after_attempt(3),
@@ -72,6 +75,7 @@ class Slots:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
+        self.repositories = asyncio.Semaphore(2 * workers)  # some build or compute while others test
         self.tests = asyncio.Semaphore(workers)
         self.builds = asyncio.Semaphore(workers)
 
@@ -148,7 +152,7 @@ class Repository:
         self._enter("detect")
         files = await asyncio.to_thread(_files, sdist)
         sources = dict(scope.wanted_files(files))
-        if not any(path.endswith(".py") and "test" in path.lower() for path in files):
+        if not any(path.endswith(".py") and _TESTS.search(path) for path in files):
             raise ForageError(f"the source distribution of {sdist.name} {sdist.version} holds no tests")
         if not sources:
             raise ForageError(f"{sdist.name} {sdist.version} has no Python code of its own to mutate")
@@ -339,7 +343,13 @@ def make_task(
         instance_id=f"{sdist.name}-{sdist.version}-{mutant.operator}-{short}",
         repo=sdist.spec,
         problem_statement=make_statement(
-            sdist.name, sdist.version, verdict.failures, tests, file=mutant.file, diff=setup
+            sdist.name,
+            sdist.version,
+            verdict.failures,
+            tests,
+            file=mutant.file,
+            diff=setup,
+            count=len(verdict.fail_to_pass),
         ),
         patch=unified(mutant.file, buggy, clean),
         FAIL_TO_PASS=verdict.fail_to_pass,

@@ -29,21 +29,24 @@ def make_statement(
     *,
     file: str,
     diff: str,
+    count: int = 0,
     detail: Detail = "full",
 ) -> str:
     """A bug report on `name` (a package) for failing tests: node id to pytest's failure text.
 
-    `sources` holds the test files by path. `file` and `diff` are the changed file and its change: where a report
-    at the wanted `detail` would give the change away, one with less detail is made.
+    `sources` holds the test files by path. `count` tests fail in all, if that is more than have a text. `file` and
+    `diff` are the changed file and its change: where a report at the wanted `detail` would give the change away, one
+    with less detail is made.
     """
     read = [read_failure(test, text, sources) for test, text in sorted(failures.items())]
     shown = _choose(read)
+    count = max(count, len(failures))
     levels: list[Detail] = ["full", "symptom", "terse"]
     for level in levels[levels.index(detail) :]:
-        statement = _write(name, version, shown, len(failures), level)
+        statement = _write(name, version, shown, count, level)
         if not gives_away(statement, file, diff):
             return statement
-    return _write(name, version, [], len(failures), "terse")
+    return _write(name, version, [], count, "terse")
 
 
 def gives_away(statement: str, file: str, diff: str) -> bool:
@@ -67,7 +70,15 @@ def _choose(failures: Sequence[Failure]) -> list[Failure]:
     ranks = {"wrong": 0, "not_raised": 0, "raised": 1, "unknown": 2}
     chosen: dict[str, Failure] = {}
     for failure in sorted(
-        failures, key=lambda f: (not f.code, ranks[f.kind], not f.subject, len(f.code + f.message), f.test)
+        failures,
+        key=lambda f: (
+            not f.code,
+            f.message in ("AssertionError", ""),
+            ranks[f.kind],
+            not f.subject,
+            len(f.code + f.message),
+            f.test,
+        ),
     ):
         # the same code under other parameters, or inherited by another class of tests, tells nothing new
         chosen.setdefault(failure.code or failure.test.split("[")[0], failure)

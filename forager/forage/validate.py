@@ -113,13 +113,14 @@ def compare_clean(first: TestRun, second: TestRun, own: Collection[str]) -> Base
         for run in (first, second)
     ]
     constant = passed[0] & passed[1]
-    known = {test for run in (first, second) for test in run.outcomes}
+    ever = {test for run in (first, second) for test, outcome in run.outcomes.items() if outcome == "passed"}
+    known = {*first.outcomes, *second.outcomes}
     if not constant:
         raise ForageError("no test passes in both runs of the clean code")
     return Baseline(
         passing=tuple(test for test in first.outcomes if test in constant),
         unstable=tuple(sorted((passed[0] | passed[1]) - constant)),
-        not_passing=len(known - passed[0] - passed[1]),
+        not_passing=len(known - ever),
         seconds=max(first.seconds, second.seconds),
     )
 
@@ -176,9 +177,9 @@ async def validate(
             return verdict("timeout")
         if not run.complete and run.exit_code != _USAGE_ERROR:
             return verdict("crashed")
-        if not any(_failed(run, test) for test in passing):
+        if number == 0 and not any(_failed(run, test) for test in passing):
             return verdict("survived")
-        if not any(run.outcomes.get(test) == "passed" for test in passing):
+        if number == 0 and not any(run.outcomes.get(test) == "passed" for test in passing):
             return verdict("nothing_passes")
     first, second = runs
     fail = {test for test in passing if _failed(first, test) and _failed(second, test)}

@@ -75,6 +75,10 @@ see_to_python() {
     mkdir -p "$venv" 2>/dev/null || fail "cannot write in $root"
     exec 9>"$venv/.lock"
     flock 9
+    if ! command -v git >/dev/null; then
+        may_install || fail "git is needed: \`sudo apt-get install git\`"
+        install_packages git
+    fi
     stamp=$venv/.stamp
     wanted="$(sha256sum <"$root/pyproject.toml") $root ${PYTHON:-}"
     if [[ -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]] && "$venv/bin/python" -c '' 2>/dev/null; then
@@ -82,10 +86,6 @@ see_to_python() {
     fi
     python=$(find_python)
     : >"$log"
-    if ! command -v git >/dev/null; then
-        may_install || fail "git is needed: \`sudo apt-get install git\`"
-        install_packages git
-    fi
     if [[ -n ${PYTHON:-} ]] || ! new_enough "$venv/bin/python" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
             local package

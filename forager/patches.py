@@ -24,7 +24,7 @@ _GIT = (
 # The index is a copy: taking a diff leaves nothing behind. Tracked files first, then new ones that the *starting*
 # tree's ignore rules let through; a nested repository (a name that ends in `/`) is not part of the tree.
 _STAGE = r"""
-index=$(mktemp) && cp /.forager/git/index "$index" && export GIT_INDEX_FILE=$index || exit 90
+index=$(mktemp) && cp -p /.forager/git/index "$index" && export GIT_INDEX_FILE=$index || exit 90
 trap 'rm -f "$index"' EXIT
 git -c core.fsmonitor=false add -u . || exit 91
 git ls-files -z --others --exclude-from=/.forager/exclude | grep -zv '/$' |
@@ -60,7 +60,7 @@ async def working_diff(sandbox: Sandbox, workdir: str) -> str:
 async def check_patch(sandbox: Sandbox, workdir: str, path: str) -> None:
     """Whether the diff file `path` applies to the task's starting tree. Raises `PatchError` with git's reason."""
     script = (
-        f"exec 2>&1; {_GIT}; cd {quote(workdir)} && index=$(mktemp) && cp /.forager/git/index $index && "
+        f"exec 2>&1; {_GIT}; cd {quote(workdir)} && index=$(mktemp) && cp -p /.forager/git/index $index && "
         f"GIT_INDEX_FILE=$index git apply --cached --check {quote(path)}; status=$?; rm -f $index; exit $status"
     )
     status, said = await sandbox.control(script)

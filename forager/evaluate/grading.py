@@ -14,7 +14,7 @@ import secrets
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -51,7 +51,7 @@ cd {workdir} || exit 9
 # Apply the patch, then say what differs: how, files changed or gone, files added, all files of the starting tree;
 # items end in NUL, sections in an empty item. Exit status 1: the patch does not apply, and why.
 _APPLY = """
-cp /.forager/git/index {scratch}.index || exit 9
+cp -p /.forager/git/index {scratch}.index || exit 9
 git update-index -q --refresh >/dev/null
 git ls-files -z --others | sort -z >{scratch}.before || exit 9
 how=strict
@@ -211,26 +211,6 @@ def judge(task: Task, tests: TestRun, flags: Sequence[str] = ()) -> Evaluation:
         flags=tuple(found),
         detail=detail,
     )
-
-
-def instance_report(evaluation: Evaluation, patch: str | None) -> dict[str, Any]:
-    """SWE-bench's per-instance report, the value under the instance's id in its `report.json`."""
-
-    def lists(tests: TestLists) -> dict[str, list[str]]:
-        return {"success": list(tests.success), "failure": list(tests.failure)}
-
-    return {
-        "patch_is_None": patch is None,
-        "patch_exists": bool(patch and patch.strip()),
-        "patch_successfully_applied": evaluation.patch_applied,
-        "resolved": evaluation.resolved,
-        "tests_status": {
-            "FAIL_TO_PASS": lists(evaluation.fail_to_pass),
-            "PASS_TO_PASS": lists(evaluation.pass_to_pass),
-            "FAIL_TO_FAIL": lists(TestLists()),
-            "PASS_TO_FAIL": lists(TestLists()),
-        },
-    }
 
 
 # ------------------------------------------------------------------------------------------------- steps

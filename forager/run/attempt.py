@@ -207,7 +207,7 @@ class _Recorder:
             phase=phase,
             step=len(self._agent.steps) + (phase == "tool"),
             tool=calls[0].name if calls else "",
-            detail=calls[0].arguments[:200] if calls else "",
+            detail=_gist(calls[0].arguments) if calls else "",
             usage=self._agent.usage,
             cost=self._agent.cost,
         )
@@ -242,6 +242,17 @@ class _Recorder:
             ended=_now(),
             versions={"forager": forager.__version__, "python": platform.python_version()},
         )
+
+
+def _gist(arguments: str) -> str:
+    """What an action is about, for a line on a screen: its command or its path."""
+    try:
+        fields = msgspec.json.decode(arguments)
+    except msgspec.DecodeError:
+        return arguments[:200]
+    if not isinstance(fields, dict):
+        return ""
+    return str(fields.get("command") or fields.get("path") or "")[:200]
 
 
 def _now() -> str:

@@ -34,7 +34,7 @@ FAILURE_SCHEMA = "forager.failure/1"
 EVIDENCE_BYTES = 65_536
 """Kept of a log that goes into a failure, from its end."""
 
-_FORAGED = {"tasks.jsonl", "repositories.jsonl", "logs", "README.md"}
+_FORAGED = {"tasks.jsonl", "repositories.jsonl", "forage", "logs", "README.md"}
 """What may lie in a directory before a run begins there: `forager forage` and the user put it."""
 
 

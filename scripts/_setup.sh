@@ -72,7 +72,9 @@ find_python() {
 
 see_to_python() {
     local python stamp wanted
-    mkdir -p "$venv" 2>/dev/null || fail "cannot write in $root"
+    if ! mkdir -p "$venv" 2>/dev/null || [[ ! -w $venv ]]; then
+        fail "cannot write in $venv; it belongs to $(stat -c %U "$venv" 2>/dev/null || stat -c %U "$root")"
+    fi
     exec 9>"$venv/.lock"
     flock 9
     if ! command -v git >/dev/null; then

@@ -135,11 +135,12 @@ def encode_task(task: Task) -> dict[str, Any]:
     return {**task.extra, **msgspec.to_builtins(fields)}
 
 
-def load_tasks(path: Path) -> list[Task]:
+def load_tasks(path: Path | str) -> list[Task]:
     """The tasks of a JSONL file.
 
     Raises `UsageError` naming the file and the line for broken JSON, a missing field or a doubled id.
     """
+    path = Path(path)
     tasks: dict[str, Task] = {}
     try:
         lines = path.read_bytes().splitlines()
@@ -411,11 +412,12 @@ def digest(record: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(record, order="sorted")).hexdigest()
 
 
-def read_trajectories(path: Path) -> Iterator[Trajectory]:
+def read_trajectories(path: Path | str) -> Iterator[Trajectory]:
     """The trajectories of a file, one at a time.
 
     Raises `UsageError` naming the line that is broken or from a newer schema.
     """
+    path = Path(path)
     decoder = msgspec.json.Decoder(Trajectory)
     try:
         file = path.open("rb")

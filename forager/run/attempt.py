@@ -7,9 +7,10 @@ import platform
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -19,7 +20,7 @@ from forager.errors import ForagerError, InfrastructureError, UnfitError
 from forager.evaluate import grade
 from forager.images.task import TaskImage
 from forager.models import Model
-from forager.models.registry import Models
+from forager.models.registry import Models, ModelSpec
 from forager.patches import final_diff
 from forager.protocols import make_protocol
 from forager.records import (
@@ -39,6 +40,7 @@ from forager.run.config import RunConfig
 from forager.run.images_pool import TaskImages
 from forager.run.orchestrator import Log, Notify
 from forager.run.progress import Activity
+from forager.sandbox import Caps
 from forager.sandbox.docker import DockerSandbox, open_sandbox
 from forager.sandbox.engine import Engine
 from forager.tools import Tools
@@ -47,12 +49,63 @@ GRADE_TRIES = 3
 """How often a grade that infrastructure breaks is tried: an attempt that was paid for is not lost lightly."""
 
 
+class MakesModels(Protocol):
+    """Makes the model of each attempt; `Models` does."""
+
+    def make(self, task: Task, limits: Limits, /) -> Model: ...
+
+
+async def attempt(
+    task: Task,
+    model: str | ModelSpec | Model,
+    limits: Limits | None = None,
+    *,
+    engine: Engine | None = None,
+    caps: Caps | None = None,
+    protocol: str = "tools",
+    grading: bool = True,
+) -> Trajectory:
+    """Attempt one task, for notebooks and trainers: a container, an agent in it, its patch, its grade.
+
+    `model` is a name (`search`, `oracle`, `nop`, or one the default server knows), a `ModelSpec`, or any `Model`,
+    which is closed afterwards. Nothing is written to disk; the test output behind the grade is dropped. Raises
+    `UnfitError` and `UsageError`; everything else that goes wrong is in the trajectory's outcome.
+    """
+    async with AsyncExitStack() as stack:
+        engine = engine or stack.enter_context(Engine.connect())
+        spec = ModelSpec(name=model) if isinstance(model, str) else model
+        models: MakesModels = (
+            await stack.enter_async_context(Models(spec)) if isinstance(spec, ModelSpec) else _Given(spec)
+        )
+        images = await stack.enter_async_context(TaskImages(engine))
+        config = RunConfig(
+            tasks=digest(task),
+            model="",
+            protocol=protocol,
+            limits=limits or Limits(),
+            caps=caps or Caps(),
+            grading=grading,
+        )
+        one = Attempts(engine, models, images, config, run_id="", write_log=lambda name, text: "")
+        return await one(task, 0, lambda event: None, lambda activity: None)
+
+
+class _Given:
+    """A model that exists already, as a maker of models."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def make(self, task: Task, limits: Limits, /) -> Model:
+        return self._model
+
+
 @dataclass
 class Attempts:
     """Makes attempts; holds what the attempts of a run share. A `RunAttempt` of the orchestrator."""
 
     engine: Engine
-    models: Models
+    models: MakesModels
     images: TaskImages
     config: RunConfig
     run_id: str

@@ -44,7 +44,8 @@ async def forage(
 
     `mutations` tasks are wanted of each; `workers` containers run tests at once; `suite_seconds` is the longest a
     suite may take. The same call again goes on where the last one stopped; `mutations` and `specs` may grow. Which
-    tasks come out depends on the releases and `seed` alone. A repository that fails has its record and stops nothing.
+    tasks come out depends on the releases and `seed` alone, but for mutants so slow that they are near their time
+    limit. A repository that fails has its record and stops nothing.
 
     Raises `UsageError` for a specification that means nothing and a directory of another seed, `UnfitError` for what
     every repository would meet; what was reached by then is kept.

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from itertools import islice
 from pathlib import PurePosixPath
 
 import tenacity
@@ -45,6 +44,9 @@ from forager.sandbox.engine import Engine
 EXTENSIONS = 3
 """Rounds of adding what the first run of the suite says is missing."""
 
+TRIES, TRIES_MORE = 25, 10
+"""Mutants tried before the first valid one, and more for each valid one: where hardly any survives, it is given up."""
+
 _TESTS = re.compile(r"(^|[/_-])tests?", re.IGNORECASE)
 
 _steady = tenacity.retry(
@@ -64,10 +66,6 @@ class Settings(Record, frozen=True):
     seed: int = 0
     suite_seconds: float = 300.0
     """The longest that the suite of the clean code may take."""
-
-    @property
-    def most_tries(self) -> int:
-        return 10 * self.mutations + 20
 
 
 class Slots:
@@ -174,7 +172,7 @@ class Repository:
             self._enter("mutate")
             mutants = await asyncio.to_thread(all_sites, sources)
             found["sites"] = len(mutants)
-            order = islice(sample(mutants, sources, f"{self._settings.seed}:{sdist.spec}"), self._settings.most_tries)
+            order = sample(mutants, sources, f"{self._settings.seed}:{sdist.spec}")
             verdicts = await self._try(order, Suite(image=image), baseline, sources, work)
         rejected = Counter(verdict.reason for _, verdict in verdicts if verdict.reason != "valid")
         found["rejected"] = dict(sorted(rejected.items()))
@@ -256,7 +254,7 @@ class Repository:
         sources: Mapping[str, bytes],
         work: WorkFile,
     ) -> list[tuple[Mutant, Verdict]]:
-        """Verdicts on mutants in their order, until enough are valid.
+        """Verdicts on mutants in their order, until enough are valid or too few are.
 
         Never more under way than are still wanted: so no run is wasted, and how many workers there are changes
         nothing about which mutants are tried.
@@ -267,11 +265,12 @@ class Repository:
         try:
             while True:
                 while len(running) < min(self._slots.workers, wanted - self._valid):
-                    mutant = next(order, None)
+                    number = len(verdicts) + len(running)
+                    mutant = next(order, None) if number < TRIES + TRIES_MORE * self._valid else None
                     if mutant is None:
                         break
                     job = asyncio.create_task(self._validate(mutant, suite, baseline, sources, work))
-                    running[job] = (len(verdicts) + len(running), mutant)
+                    running[job] = (number, mutant)
                 if not running:
                     break
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)

@@ -135,6 +135,9 @@ def check_clean(run: TestRun) -> None:
         raise ForageError(f"the tests do not start: {_last_line(run.output)}")
     if not run.outcomes:
         raise ForageError("the package has no tests")
+    modules, broken = len({file_of(test) for test in run.outcomes}), len(run.collect_errors)
+    if broken > modules:
+        raise ForageError(f"{broken} of {modules + broken} test modules cannot be collected: {_first_error(run)}")
     if not run.complete:
         raise ForageError(f"the suite breaks off after {len(run.outcomes)} tests: {_last_line(run.output)}")
     passed = sum(outcome == "passed" for outcome in run.outcomes.values())

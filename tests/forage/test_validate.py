@@ -112,6 +112,7 @@ def test_tests_that_pass_once_only_or_live_in_the_code_are_not_passing() -> None
             run({}, collect_errors=("t.py",), failures={"t.py": "E   ModuleNotFoundError: x"}),
             "ModuleNotFoundError: x",
         ),
+        (run({"t.py::a": "passed"}, collect_errors=("u.py", "v.py")), "2 of 3 test modules cannot be collected"),
         (run({}, complete=False, output="bash: python: not found\n"), "do not start: bash: python: not found"),
         (run({"t.py::a": "passed"}, complete=False, output="Segmentation fault\n"), "breaks off after 1 tests"),
         (run({"t.py::a": "passed"}, timed_out=True, seconds=300.0), "does not end within 300 s"),

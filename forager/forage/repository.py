@@ -45,7 +45,7 @@ EXTENSIONS = 3
 """Rounds of adding what the first run of the suite says is missing."""
 
 TRIES, TRIES_MORE = 25, 10
-"""Mutants tried before the first valid one, and more for each valid one: where hardly any survives, it is given up."""
+"""Mutants tried before the first valid one, and more for each valid one; then the package is given up."""
 
 _TESTS = re.compile(r"(^|[/_-])tests?", re.IGNORECASE)
 

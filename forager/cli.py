@@ -5,7 +5,6 @@ Nothing heavy is imported before a command needs it, so that `--help` stays inst
 
 from __future__ import annotations
 
-import asyncio
 import json as json_module
 import os
 import sys
@@ -429,6 +428,8 @@ def _options(
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end. A Ctrl-C cancels, lets everything clean up, and exits with 130."""
+    import asyncio
+
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:

@@ -39,7 +39,9 @@ SANDBOX = "Sandbox"
 OUTPUT = "Output"
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.", rich_help_panel=OUTPUT)]
-Workers = Annotated[int | None, typer.Option(help="Attempts at once.", show_default="2", rich_help_panel=SIZE)]
+Workers = Annotated[
+    int | None, typer.Option(help="Attempts at once. Default: 2.", show_default=False, rich_help_panel=SIZE)
+]
 
 
 def main() -> NoReturn:
@@ -72,9 +74,12 @@ def forage(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory for tasks.jsonl, repositories.jsonl, logs/.")],
     mutations: Annotated[
-        int | None, typer.Option(help="Tasks wanted of each repository.", show_default="8, or the list's", min=1)
+        int | None,
+        typer.Option(help="Tasks wanted of each repository. Default: 8, or the list's.", show_default=False, min=1),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides which bugs.", show_default="0, or the list's")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides which bugs. Default: 0, or the list's.", show_default=False)
+    ] = None,
     workers: Annotated[int, typer.Option(help="Containers that run tests at once.", min=1)] = 2,
 ) -> None:
     """Make tasks: inject bugs into real packages and keep those that their tests tell for certain."""
@@ -117,8 +122,8 @@ def run(
         typer.Option(
             "--model",
             "-m",
-            help="search, oracle, nop, or a name that the server knows.",
-            show_default="search",
+            help="search, oracle, nop, or a name that the server knows. Default: search.",
+            show_default=False,
             rich_help_panel=RUN,
         ),
     ] = None,
@@ -127,15 +132,25 @@ def run(
     ] = None,
     api_key_env: Annotated[
         str | None,
-        typer.Option(help="Environment variable with the key.", show_default="OPENAI_API_KEY", rich_help_panel=RUN),
+        typer.Option(
+            help="Environment variable with the key. Default: OPENAI_API_KEY.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="How tool calls are spoken.", show_default="tools", rich_help_panel=RUN)
+        str | None,
+        typer.Option(help="How tool calls are spoken. Default: tools.", show_default=False, rich_help_panel=RUN),
     ] = None,
-    temperature: Annotated[float | None, typer.Option(rich_help_panel=RUN, show_default="the server's")] = None,
-    top_p: Annotated[float | None, typer.Option(rich_help_panel=RUN, show_default="the server's")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Default: the server's.", show_default=False, rich_help_panel=RUN)
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Default: the server's.", show_default=False, rich_help_panel=RUN)
+    ] = None,
     max_reply_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of one reply.", show_default="the server's", rich_help_panel=RUN)
+        int | None,
+        typer.Option(help="Tokens of one reply. Default: the server's.", show_default=False, rich_help_panel=RUN),
     ] = None,
     sampling: Annotated[
         list[str] | None,
@@ -149,48 +164,66 @@ def run(
         Path | None, typer.Option(help="File with dollars per million tokens, by model.", rich_help_panel=RUN)
     ] = None,
     reply_seconds: Annotated[
-        float | None, typer.Option(help="Longest wait for a reply.", show_default="600", rich_help_panel=RUN)
+        float | None,
+        typer.Option(help="Longest wait for a reply. Default: 600.", show_default=False, rich_help_panel=RUN),
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option("--samples", "-k", help="Attempts at each task.", show_default="1", rich_help_panel=SIZE),
+        typer.Option(
+            "--samples", "-k", help="Attempts at each task. Default: 1.", show_default=False, rich_help_panel=SIZE
+        ),
     ] = None,
     workers: Workers = None,
     retries: Annotated[
         int | None,
         typer.Option(
-            help="Tries anew of an attempt that infrastructure broke.", show_default="3", rich_help_panel=SIZE
+            help="Tries anew of an attempt that infrastructure broke. Default: 3.",
+            show_default=False,
+            rich_help_panel=SIZE,
         ),
     ] = None,
-    max_steps: Annotated[int | None, typer.Option(show_default="128", rich_help_panel=LIMITS)] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(help="Default: 128.", show_default=False, rich_help_panel=LIMITS)
+    ] = None,
     max_context: Annotated[
-        int | None, typer.Option(help="Tokens of one prompt.", show_default="131072", rich_help_panel=LIMITS)
+        int | None,
+        typer.Option(help="Tokens of one prompt. Default: 131072.", show_default=False, rich_help_panel=LIMITS),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of the whole attempt.", show_default="no limit", rich_help_panel=LIMITS)
+        int | None,
+        typer.Option(
+            help="Tokens of the whole attempt. Default: no limit.", show_default=False, rich_help_panel=LIMITS
+        ),
     ] = None,
     max_cost: Annotated[
         float | None,
-        typer.Option(help="US dollars; needs --prices.", show_default="no limit", rich_help_panel=LIMITS),
+        typer.Option(
+            help="US dollars; needs --prices. Default: no limit.", show_default=False, rich_help_panel=LIMITS
+        ),
     ] = None,
     max_seconds: Annotated[
-        float | None, typer.Option(help="Of the whole attempt.", show_default="2400", rich_help_panel=LIMITS)
+        float | None,
+        typer.Option(help="Of the whole attempt. Default: 2400.", show_default=False, rich_help_panel=LIMITS),
     ] = None,
     command_seconds: Annotated[
-        float | None, typer.Option(help="Of one command.", show_default="120", rich_help_panel=LIMITS)
+        float | None, typer.Option(help="Of one command. Default: 120.", show_default=False, rich_help_panel=LIMITS)
     ] = None,
     observation_bytes: Annotated[
-        int | None, typer.Option(help="Output shown of one command.", show_default="32768", rich_help_panel=LIMITS)
+        int | None,
+        typer.Option(help="Output shown of one command. Default: 32768.", show_default=False, rich_help_panel=LIMITS),
     ] = None,
     memory: Annotated[
-        float | None, typer.Option(help="GiB a container may use.", show_default="4", rich_help_panel=SANDBOX)
+        float | None,
+        typer.Option(help="GiB a container may use. Default: 4.", show_default=False, rich_help_panel=SANDBOX),
     ] = None,
-    cpus: Annotated[float | None, typer.Option(show_default="2", rich_help_panel=SANDBOX)] = None,
+    cpus: Annotated[
+        float | None, typer.Option(help="Default: 2.", show_default=False, rich_help_panel=SANDBOX)
+    ] = None,
     network: Annotated[
         bool | None, typer.Option("--network", help="Open the network to the agent.", rich_help_panel=SANDBOX)
     ] = None,
     grade: Annotated[
-        bool | None, typer.Option("--grade/--no-grade", help="Grade patches.", show_default="grade")
+        bool | None, typer.Option("--grade/--no-grade", help="Grade what is submitted.", show_default=False)
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file of options; flags beat it.", rich_help_panel=OUTPUT)
@@ -240,12 +273,7 @@ def run(
     if not complete:
         raise typer.Exit(1)
     if not json:
-        console = _console()
-        console.print(
-            f"\nLook on: [bold]forager show {out}[/] lists the attempts, "
-            f"[bold]forager show {out} ID[/] is one of them, step by step.",
-            highlight=False,
-        )
+        print(f"\nLook inside: `forager show {out}`, and one attempt step by step: `forager show {out} ID`.")
 
 
 async def _attempt_all(

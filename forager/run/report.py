@@ -205,7 +205,7 @@ def _groups(report: RunReport) -> Iterator[RenderableType]:
             continue
         table = Table(box=None, pad_edge=False, header_style="dim")
         table.add_column(name, overflow="ellipsis", no_wrap=True)
-        for column in ("attempts", "resolved", "", "steps each", "seconds each"):
+        for column in ("attempts", "resolved", "", "steps", "seconds"):
             table.add_column(column, justify="right", no_wrap=True)
         for key, tally in _largest(tallies):
             each = max(1, tally.attempts)

@@ -275,12 +275,12 @@ class DockerSandbox:
         return code if isinstance(code, int) else None
 
     async def _attached_exec(self, command: list[str], directory: str) -> tuple[str, Stream]:
-        def start() -> tuple[str, Any]:
+        def start_shell() -> tuple[str, Any]:
             made = self._engine.api.exec_create(self.container, command, stdin=True, workdir=directory)
             return made["Id"], self._engine.api.exec_start(made["Id"], socket=True)
 
         try:
-            identifier, attached = await self._engine.call(start)
+            identifier, attached = await self._engine.call(start_shell)
         except SandboxError:
             if self._control.lost.is_set():
                 raise await self._death() from None
@@ -360,7 +360,7 @@ async def open_sandbox(
     api = engine.api
     container = ""
 
-    def create() -> str:
+    def create_container() -> str:
         host = api.create_host_config(
             auto_remove=True,
             network_mode="bridge" if caps.network else "none",
@@ -390,16 +390,16 @@ async def open_sandbox(
         )
         return str(made["Id"])
 
-    def attach_and_start() -> Any:
+    def start_container() -> Any:
         attached = api.attach_socket(container, params={"stdin": 1, "stdout": 1, "stream": 1})
         api.start(container)
         return attached
 
     sandbox = None
-    creating = asyncio.ensure_future(engine.call(create))
+    creating = asyncio.ensure_future(engine.call(create_container))
     try:
         container = await asyncio.shield(creating)
-        stream = await Stream.over(await engine.call(attach_and_start))
+        stream = await Stream.over(await engine.call(start_container))
         sandbox = DockerSandbox(engine, container, Control(stream, container[:12]), workdir, caps)
         await sandbox.open_shell()
         sandbox.watch()

@@ -57,7 +57,7 @@ class Engine:
         """Run a blocking SDK call in the pool. Docker's errors come out as ours."""
 
         def work() -> T:
-            with errors(getattr(function, "__name__", "engine call")):
+            with errors(getattr(function, "__name__", "engine call").replace("_", " ").strip()):
                 return function(*args, **kwargs)
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -1,0 +1,1 @@
+"""Forager beside its peers, measured in one run: `scripts/bench`, or `python -m benchmarks`."""

@@ -1,6 +1,6 @@
 """The loop: a model asks for actions, the tools carry them out, until one of them ends it.
 
-This file is the whole of it. What the model is told is in `protocols.py`, what the actions do in `tools.py`, where
+This file is the whole of it. What the model is told is in `protocols/`, what the actions do in `tools.py`, where
 they do it in `sandbox/`; `run/attempt.py` puts these together for one task and grades what comes out.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from forager.errors import CapExceeded, ContextOverflow, ForagerError, ModelError, SandboxError
 from forager.models import Model
-from forager.protocols import Action, Protocol
+from forager.protocols import Action, Left, Protocol
 from forager.records import Limits, Message, Outcome, Reply, Seconds, Step, Task, Usage
 from forager.tools import Observation, Tools, refusal
 
@@ -47,11 +47,15 @@ class Agent:
         """Work until it is over, and say how it ended. Raises nothing but cancellation and `UnfitError`."""
         try:
             async with asyncio.timeout(self.limits.seconds):
-                return await self._converse()
+                outcome = await self._converse()
         except TimeoutError:
-            return Outcome(status="time_limit", detail=f"{self.limits.seconds:g} seconds")
+            outcome = Outcome(status="time_limit", detail=f"{self.limits.seconds:g} seconds")
         except (ContextOverflow, CapExceeded, ModelError, SandboxError) as error:
-            return Outcome(status=status_of(error), detail=str(error))
+            outcome = Outcome(status=status_of(error), detail=str(error))
+        if self.patch is not None and outcome.counts and outcome.status != "submitted":
+            # What was handed in stands, even if the model came to no end with looking at it again.
+            return Outcome(status="submitted", detail=f"without a final message: {outcome.status}, {outcome.detail}")
+        return outcome
 
     async def _converse(self) -> Outcome:
         for message in self.protocol.opening(self.task, self.limits):
@@ -65,7 +69,7 @@ class Agent:
             actions = self.protocol.actions(reply)
             for action in actions:
                 await self._act(action, reply)
-            if self.patch is not None:
+            if self._over(reply):
                 return Outcome(status="submitted")
 
             if any(not action.problem for action in actions):
@@ -76,24 +80,29 @@ class Agent:
                 why = f"{invalid} replies in a row without a valid tool call"
                 return Outcome(status="format_error" if malformed else "no_submission", detail=why)
             if not actions:
-                self._say(self.protocol.reminder(reply))
+                self._say(self.protocol.reminder(reply, submitted=self.patch is not None))
         return ended
 
     async def _act(self, action: Action, reply: Reply) -> None:
         """Carry out one action of a reply and put what came of it into the conversation."""
         barred = action.problem
-        if self.patch is not None:
+        if self._over(reply):
             barred = "not carried out: the work was submitted already"
         elif len(self.steps) >= self.limits.steps:
             barred = "not carried out: no steps are left"
         if barred:
-            self._say(self.protocol.observation(action, refusal(barred).text))
+            self._say(self.protocol.observation(action, refusal(barred), self._left()))
             return
         observation = await self.tools.execute(action.tool, action.arguments)
         step = self._step(action, observation, reply)
         self.steps.append(step)
-        self.patch = observation.patch
-        self._say(self.protocol.observation(action, observation.text), step)
+        if observation.patch is not None:
+            self.patch = observation.patch
+        self._say(self.protocol.observation(action, observation, self._left()), step)
+
+    def _over(self, reply: Reply) -> bool:
+        """Whether the work is handed in, and this reply leaves nothing more to be done."""
+        return self.patch is not None and self.protocol.is_final(reply)
 
     def _spent(self) -> Outcome | None:
         """The limit that is reached, if one is."""
@@ -114,8 +123,15 @@ class Agent:
         """Tokens of the next prompt, about: what the last call counted, and 4 bytes a token since. 0 if unknown."""
         if not self._counted:
             return 0
-        new = sum(len(str(message.get("content") or "")) for message in self.messages[self._asked_at + 1 :])
-        return self._counted + new // 4
+        return self._counted + _guess(self.messages[self._asked_at + 1 :])
+
+    def _left(self) -> Left:
+        """What the model may still use, as far as it can be known before its next reply."""
+        limits = self.limits
+        tokens = limits.context - (self._next_prompt() or _guess(self.messages))
+        if limits.tokens:
+            tokens = min(tokens, limits.tokens - self.usage.total)
+        return Left(turns=limits.steps - len(self.steps), tokens=max(0, tokens))
 
     def _hear(self, reply: Reply) -> None:
         self._asked_at = len(self.messages)
@@ -147,6 +163,11 @@ class Agent:
             tokens=reply.tokens if first else None,
             tests=observation.tests,
         )
+
+
+def _guess(messages: list[Message]) -> int:
+    """Tokens of some messages, about: 4 bytes a token."""
+    return sum(len(str(message.get("content") or "")) for message in messages) // 4
 
 
 def status_of(error: ForagerError) -> str:

@@ -140,7 +140,20 @@ def run(
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="How tool calls are spoken. Default: tools.", show_default=False, rich_help_panel=RUN),
+        typer.Option(
+            help="How tool calls are spoken: tools (function calling), or text (tool blocks, for any completion "
+            "server). Default: tools.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    protocol_mode: Annotated[
+        str | None,
+        typer.Option(
+            help="How text reads replies: strict or lenient. Default: lenient.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="Default: the server's.", show_default=False, rich_help_panel=RUN)
@@ -243,6 +256,7 @@ def run(
         "base_url": base_url,
         "api_key_env": api_key_env,
         "protocol": protocol,
+        "protocol_mode": protocol_mode,
         "sampling": {
             **_pairs(sampling or []),
             "temperature": temperature,

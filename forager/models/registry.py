@@ -15,6 +15,8 @@ from forager.records import Limits, Record, Task
 
 EMBEDDED = ("search", "oracle", "nop")
 """Models that need no server and no key. They speak native tool calls whatever the protocol."""
+EMBEDDED_PROVIDER = "forager"
+"""Their provider in `ModelRef`."""
 
 
 class ModelSpec(Record, frozen=True):

@@ -20,9 +20,9 @@ from forager.errors import ForagerError, InfrastructureError, UnfitError
 from forager.evaluate import grade
 from forager.images.task import TaskImage
 from forager.models import Model
-from forager.models.registry import Models, ModelSpec
+from forager.models.registry import EMBEDDED_PROVIDER, Models, ModelSpec
 from forager.patches import final_diff
-from forager.protocols import make_protocol
+from forager.protocols import Action, make_protocol
 from forager.records import (
     Evaluation,
     Limits,
@@ -63,6 +63,7 @@ async def attempt(
     engine: Engine | None = None,
     caps: Caps | None = None,
     protocol: str = "tools",
+    protocol_mode: str = "lenient",
     grading: bool = True,
 ) -> Trajectory:
     """Attempt one task, for notebooks and trainers: a container, an agent in it, its patch, its grade.
@@ -73,7 +74,7 @@ async def attempt(
     """
     async with AsyncExitStack() as stack:
         engine = engine or stack.enter_context(Engine.connect())
-        spec = ModelSpec(name=model) if isinstance(model, str) else model
+        spec = ModelSpec(name=model, protocol=protocol) if isinstance(model, str) else model
         models: MakesModels = (
             await stack.enter_async_context(Models(spec)) if isinstance(spec, ModelSpec) else _Given(spec)
         )
@@ -82,6 +83,7 @@ async def attempt(
             tasks=digest(task),
             model="",
             protocol=protocol,
+            protocol_mode=protocol_mode,
             limits=limits or Limits(),
             caps=caps or Caps(),
             grading=grading,
@@ -155,6 +157,10 @@ class _Recorder:
         self._notify = notify
         self._image = TaskImage(tag="", digest="")
         self._model: Model = shared.models.make(task, limits)
+        # An embedded model speaks native calls whatever the run's other models speak.
+        spoken = "tools" if self._model.ref.provider == EMBEDDED_PROVIDER else shared.config.protocol
+        self._protocol = make_protocol(spoken, shared.config.protocol_mode)
+        self._ref = msgspec.structs.replace(self._model.ref, protocol=spoken)
         self._agent: Agent | None = None
         self._final_diff: str | None = None
         self._evaluation: Evaluation | None = None
@@ -187,15 +193,13 @@ class _Recorder:
         )
 
     async def _work(self, sandbox: DockerSandbox) -> None:
-        protocol = make_protocol(self._shared.config.protocol)
         tools = Tools(sandbox, self._task.workdir, self._limits)
-        agent = Agent(self._task, self._model, tools, protocol, self._limits, self._listen)
+        agent = Agent(self._task, self._model, tools, self._protocol, self._limits, self._listen)
         self._agent = agent
         self._notify(Activity(phase="model"))
         self.outcome = await agent.run()
         # A submission by default is the working tree's diff, so there is no need to take it twice.
-        by_default = agent.patch is not None and not agent.steps[-1].arguments.get("path")
-        if by_default:
+        if agent.patch is not None and _submits_the_tree(agent.steps[-1]):
             self._final_diff = agent.patch
         elif self.outcome.status != "sandbox_error":
             self._final_diff = await final_diff(sandbox, self._task.workdir)
@@ -239,7 +243,7 @@ class _Recorder:
                 "time": self._started,
                 "task": digest(self._task),
                 "image": self._image.digest,
-                "model": self._model.ref,
+                "model": self._ref,
             }
         )
 
@@ -255,12 +259,12 @@ class _Recorder:
 
     def _activity(self, phase: Literal["model", "tool", "grade"], part: Reply | Step | None = None) -> Activity:
         assert self._agent is not None
-        calls = part.tool_calls if isinstance(part, Reply) else []
+        actions = self._protocol.actions(part) if isinstance(part, Reply) else ()
         return Activity(
             phase=phase,
             step=len(self._agent.steps) + (phase == "tool"),
-            tool=calls[0].name if calls else "",
-            detail=_gist(calls[0].arguments) if calls else "",
+            tool=actions[0].tool if actions else "",
+            detail=_gist(actions[0]) if actions else "",
             usage=self._agent.usage,
             cost=self._agent.cost,
         )
@@ -280,8 +284,8 @@ class _Recorder:
                 image=self._image.digest,
                 digest=digest(task),
             ),
-            model=self._model.ref,
-            tools=tuple(make_protocol(self._shared.config.protocol).schemas),
+            model=self._ref,
+            tools=self._protocol.schemas,
             messages=tuple(agent.messages) if agent else (),
             steps=tuple(agent.steps) if agent else (),
             patch=agent.patch if agent else None,
@@ -297,15 +301,14 @@ class _Recorder:
         )
 
 
-def _gist(arguments: str) -> str:
+def _submits_the_tree(step: Step) -> bool:
+    """Whether a step submitted the working tree as it was then."""
+    return step.tool == "submit" and step.exit_code == 0 and not step.arguments.get("path")
+
+
+def _gist(action: Action) -> str:
     """What an action is about, for a line on a screen: its command or its path."""
-    try:
-        fields = msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
-        return arguments[:200]
-    if not isinstance(fields, dict):
-        return ""
-    return str(fields.get("command") or fields.get("path") or "")[:200]
+    return str(action.arguments.get("command") or action.arguments.get("path") or action.problem)[:200]
 
 
 def _now() -> str:

@@ -28,6 +28,8 @@ class RunConfig(Record, frozen=True, omit_defaults=False):
     model: str
     provider: str = ""
     protocol: str = "tools"
+    protocol_mode: str = "lenient"
+    """How the `text` protocol reads replies: strict or lenient."""
     sampling: dict[str, Any] = msgspec.field(default_factory=dict)
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)
     prompts: str = ""

@@ -19,6 +19,8 @@ class RunOptions(Record, frozen=True, forbid_unknown_fields=True):
     base_url: str = ""
     api_key_env: str = "OPENAI_API_KEY"
     protocol: str = "tools"
+    protocol_mode: str = "lenient"
+    """How the `text` protocol reads replies: strict or lenient."""
     sampling: dict[str, Any] = msgspec.field(default_factory=dict)
     """temperature, top_p, max_tokens, seed, stop ...: sent as they are."""
     extra_body: dict[str, Any] = msgspec.field(default_factory=dict)

@@ -14,7 +14,7 @@ from forager.errors import UsageError
 from forager.evaluate import grade
 from forager.models.prices import load_prices
 from forager.models.registry import EMBEDDED, Models, ModelSpec
-from forager.protocols import PROBLEM, SYSTEM, make_protocol
+from forager.protocols import make_protocol
 from forager.records import Evaluation, Task
 from forager.run.attempt import Attempts
 from forager.run.config import RunConfig, task_set_digest
@@ -48,13 +48,16 @@ def model_spec(options: RunOptions) -> ModelSpec:
 
 def run_config(tasks: Sequence[Task], options: RunOptions, tasks_file: Path | None) -> RunConfig:
     """The configuration that the run directory keeps, and compares when the run is continued."""
-    protocol = make_protocol(options.protocol)
-    told = msgspec.json.encode([SYSTEM, PROBLEM, protocol.schemas])
+    make_protocol(options.protocol, options.protocol_mode)  # a wrong name is refused even where it is not used
+    spoken = "tools" if options.model in EMBEDDED else options.protocol
+    protocol = make_protocol(spoken, options.protocol_mode)
+    told = msgspec.json.encode([*protocol.prompts, protocol.schemas])
     return RunConfig(
         tasks=task_set_digest(tasks),
         model=options.model,
         provider=options.model if options.model in EMBEDDED else "openai",
-        protocol=options.protocol,
+        protocol=spoken,
+        protocol_mode=options.protocol_mode,
         sampling=options.sampling,
         extra_body=options.extra_body,
         prompts=hashlib.sha256(told).hexdigest(),

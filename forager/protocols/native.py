@@ -1,19 +1,12 @@
-"""How tool calls are spoken: what the model is told, what its replies mean, how observations go back.
-
-`ToolsProtocol` speaks native function calls. (CWM's text tags are the second protocol.)
-"""
+"""The `tools` protocol: native function calling, as OpenAI-compatible servers offer it."""
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Sequence
-from typing import Any
-
 import msgspec
 
-from forager.errors import UsageError
-from forager.records import Limits, Message, Record, Reply, Task
-from forager.tools import SCHEMAS
+from forager.protocols.contract import Action, Left
+from forager.records import Limits, Message, Reply, Task
+from forager.tools import SCHEMAS, Observation
 
 SYSTEM = """\
 You are a software engineer who repairs a repository. You work in a Linux container through four tools:
@@ -41,45 +34,11 @@ NO_TOOL_CALL = "Your reply called no tool. Go on with bash, edit or create, or h
 CUT_OFF = "Your reply was cut off because it reached the token limit of one reply. Make it shorter."
 
 
-class Action(Record, frozen=True):
-    """One tool call of a reply, as understood."""
-
-    call_id: str
-    tool: str
-    arguments: dict[str, Any]
-    problem: str = ""
-    """Why it can't be carried out as it was written; empty if it can."""
-
-
-class Protocol(typing.Protocol):
-    """How a conversation is opened, read and answered."""
-
-    @property
-    def schemas(self) -> tuple[dict[str, Any], ...]:
-        """Tool schemas to send with each request."""
-        ...
-
-    def opening(self, task: Task, limits: Limits) -> list[Message]:
-        """The messages before the model's first reply."""
-        ...
-
-    def actions(self, reply: Reply) -> Sequence[Action]:
-        """What a reply asks for, in order; empty if it calls no tool."""
-        ...
-
-    def observation(self, action: Action, text: str) -> Message:
-        """The message that answers one action."""
-        ...
-
-    def reminder(self, reply: Reply) -> Message:
-        """The message that answers a reply without a tool call."""
-        ...
-
-
 class ToolsProtocol:
-    """Native function calling, as OpenAI-compatible servers offer it."""
+    """Native function calling. A reply may hold several calls; what submits ends the attempt."""
 
     schemas = SCHEMAS
+    prompts = (SYSTEM, PROBLEM)
 
     def opening(self, task: Task, limits: Limits) -> list[Message]:
         problem = PROBLEM.format(
@@ -93,10 +52,13 @@ class ToolsProtocol:
     def actions(self, reply: Reply) -> list[Action]:
         return [self._action(call.id, call.name, call.arguments, reply) for call in reply.tool_calls]
 
-    def observation(self, action: Action, text: str) -> Message:
-        return {"role": "tool", "tool_call_id": action.call_id, "content": text}
+    def observation(self, action: Action, observation: Observation, left: Left) -> Message:
+        return {"role": "tool", "tool_call_id": action.call_id, "content": observation.text}
 
-    def reminder(self, reply: Reply) -> Message:
+    def is_final(self, reply: Reply) -> bool:
+        return True
+
+    def reminder(self, reply: Reply, *, submitted: bool) -> Message:
         return {"role": "user", "content": CUT_OFF if reply.finish_reason == "length" else NO_TOOL_CALL}
 
     @staticmethod
@@ -111,10 +73,3 @@ class ToolsProtocol:
         if not isinstance(arguments, dict):
             return Action(call_id=call_id, tool=tool, arguments={}, problem="the arguments are not a JSON object")
         return Action(call_id=call_id, tool=tool, arguments=arguments)
-
-
-def make_protocol(name: str) -> Protocol:
-    """The protocol of that name. Raises `UsageError` for another name."""
-    if name == "tools":
-        return ToolsProtocol()
-    raise UsageError(f"there is no protocol {name!r}; use tools")

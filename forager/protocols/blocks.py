@@ -8,7 +8,6 @@ it. Neither ever guesses where a block ends.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from forager.tools import ARGUMENTS
@@ -29,15 +28,16 @@ class Block(NamedTuple):
 _OPEN = re.compile(r"^<tool: ([A-Za-z_]+)>$", re.MULTILINE)
 _CLOSE = re.compile(r"^</tool>[ \t]*$", re.MULTILINE)
 
-_LOOSE_OPEN = re.compile(r"<tool\s*:\s*([A-Za-z_]+)\s*>", re.IGNORECASE)
+_LOOSE_OPEN = re.compile(r"(?<!`)<tool\s*:\s*([A-Za-z_]+)\s*>", re.IGNORECASE)
 _LOOSE_OPEN_LINE = re.compile(r"^[ \t]*" + _LOOSE_OPEN.pattern, re.IGNORECASE | re.MULTILINE)
 _LOOSE_CLOSE = re.compile(r"</tool\s*(?::\s*[A-Za-z_]+\s*)?>", re.IGNORECASE)
 _LOOSE_CLOSE_LINE = re.compile(r"^[ \t]*" + _LOOSE_CLOSE.pattern, re.IGNORECASE | re.MULTILINE)
+_LOOSE_CLOSE_END = re.compile(_LOOSE_CLOSE.pattern + r"[ \t]*$", re.IGNORECASE | re.MULTILINE)
 _CLOSE_BEGUN = re.compile(r"\n[ \t]*</tool[ \t]*\Z", re.IGNORECASE)
 
 # Whichever of the two begins first hides the other: a thought may draft a block, a block may hold a file's <think>.
 _THOUGHT_OR_BLOCK = re.compile(
-    r"^[ \t]*<think>.*?(?:</think>|\Z)|^[ \t]*<tool\s*:.*?(?:</tool[^>\n]*>|\Z)",
+    r"^[ \t]*(?P<thought>(?:<think>.*?(?:</think>|\Z)\s*)+)|^[ \t]*<tool\s*:.*?(?:</tool[^>\n]*>|\Z)",
     re.IGNORECASE | re.DOTALL | re.MULTILINE,
 )
 _THINK_END = re.compile(r"</think>", re.IGNORECASE)
@@ -52,7 +52,7 @@ def spoken(content: str, *, thought_apart: bool) -> str:
     end = _THINK_END.search(content)
     if end and not thought_apart and not re.match(r"\s*<(think>|tool\s*:)", content, re.IGNORECASE):
         content = content[end.end() :]
-    return _THOUGHT_OR_BLOCK.sub(lambda match: "" if "<think>" in match[0][:80].lower() else match[0], content)
+    return _THOUGHT_OR_BLOCK.sub(lambda match: "" if match["thought"] else match[0], content)
 
 
 def strict_block(text: str, *, cut_off: bool) -> Block | None:
@@ -87,23 +87,18 @@ def lenient_blocks(text: str, *, cut_off: bool) -> list[Block]:
     not certain what a block holds.
     """
     openings = list(_LOOSE_OPEN_LINE.finditer(text))
-    anchored = bool(openings)
-    if not anchored:  # in running text a tag may be only talked about: there a block needs both
-        openings = [opening for opening in _LOOSE_OPEN.finditer(text) if _LOOSE_CLOSE.search(text, opening.end())]
+    if not openings:  # in running text a tag may be only talked about: there a block needs both
+        openings = [opening for opening in _LOOSE_OPEN.finditer(text) if _LOOSE_CLOSE_END.search(text, opening.end())]
     if not openings and _LOOSE_CLOSE_LINE.search(text):
         raise Malformed("there is a </tool> without a <tool: NAME> before it")
-    return [_lenient_block(text, opening, end, cut_off) for opening, end in _regions(text, openings)]
-
-
-def _regions(text: str, openings: list[re.Match[str]]) -> Iterator[tuple[re.Match[str], int]]:
-    ends = [opening.start() for opening in openings[1:]]
-    return zip(openings, [*ends, len(text)], strict=True)
+    ends = [opening.start() for opening in openings[1:]] + [len(text)]
+    return [_lenient_block(text, opening, end, cut_off) for opening, end in zip(openings, ends, strict=False)]
 
 
 def _lenient_block(text: str, opening: re.Match[str], end: int, cut_off: bool) -> Block:
     tool = opening[1].lower()
     region = text[opening.end() : end]
-    closing = _LOOSE_CLOSE_LINE.search(region) or _LOOSE_CLOSE.search(region)
+    closing = _LOOSE_CLOSE_LINE.search(region) or _LOOSE_CLOSE_END.search(region)
     if closing:
         if _LOOSE_CLOSE_LINE.search(region, closing.end()):
             raise Malformed(f"there are two closing tags for one opening tag, of the {tool} block")

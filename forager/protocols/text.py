@@ -107,8 +107,10 @@ tool block, or end with a final message in sections with ## headings."""
 
 CUT_OFF = "FormatError: your reply was cut off at the token limit of one reply. Make it shorter."
 
+_LINE_ENDS = r"\r\v\f\x1c-\x1e\x85\u2028\u2029"
+"""What a model may take for the end of a line, besides the newline."""
 _FRAME_TAG = re.compile(
-    r"(?:^|(?<=[\r\v\f\x1c-\x1e\x85\u2028\u2029]))([^\S\n]*<)(?=/?(?:output|budget|submission)\s*>)",
+    rf"(?:^|(?<=[{_LINE_ENDS}]))([^\S\n{_LINE_ENDS}]*<)(?=/?(?:output|budget|submission)\s*>)",
     re.IGNORECASE | re.MULTILINE,
 )
 _HEADING = re.compile(r"^##(?!#)[ \t]*\S", re.MULTILINE)

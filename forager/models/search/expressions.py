@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from itertools import pairwise
 
 from forager.models.search.hints import Hints
 from forager.models.search.source import Fragment, Span
+from forager.models.search.syntax import Names, is_docstring, is_plain
 
 Change = tuple[Span, str, str, float, str]
 """Where, the new text, kind, weight, remark."""
@@ -50,13 +51,14 @@ _CALLED.update({b: a for a, b in list(_CALLED.items()) if b not in _CALLED})
 
 
 class Expressions:
-    """Collects `changes` for a fragment. `local` are the names bound in it, `unused` those that nothing reads."""
+    """Collects `changes` for one function or statement. `words` is what a misspelt constant may have been."""
 
-    def __init__(self, fragment: Fragment, hints: Hints, local: list[str], unused: list[str]) -> None:
+    def __init__(self, fragment: Fragment, hints: Hints, names: Names, words: Set[str]) -> None:
         self.fragment = fragment
         self.hints = hints
-        self.local = local
-        self.unused = unused
+        self.local = names.bound
+        self.unused = names.unused
+        self.words = words
         self.changes: list[Change] = []
 
     def put(self, place: ast.AST | Span, text: str, kind: str, weight: float, remark: str) -> None:
@@ -92,6 +94,11 @@ class Expressions:
                 weight = 0.15 if isinstance(node.op, ast.Add) else 0.4
                 swapped = self._both(node.right, node.left, token)
                 self.put(node, swapped, "operands", weight, f"swap the sides of `{token}`")
+
+            if isinstance(node.op, ast.Add | ast.Sub) and self.fragment.text(node.right) == "1":
+                self.put(node, self.fragment.text(node.left), "off_by_one", 1.0, f"drop the `{token} 1`")
+            elif not strings:
+                self.put(node, self.fragment.text(node.left), "operands", 0.1, f"drop what is after `{token}`")
 
     def _both(self, left: ast.AST, right: ast.AST, token: str) -> str:
         return f"{self._wrapped(left)} {token} {self._wrapped(right)}"
@@ -151,7 +158,7 @@ class Expressions:
         if isinstance(node, ast.Constant):
             return
         text = self.fragment.text(node)
-        bare = isinstance(node, ast.Name | ast.Call | ast.Attribute | ast.Subscript)
+        bare = is_plain(node)
         self.put(node, f"not {text}" if bare else f"not ({text})", "negation", weight, f"negate `{_short(text)}`")
 
     def on_If(self, node: ast.If | ast.While | ast.IfExp) -> None:
@@ -174,6 +181,17 @@ class Expressions:
     def on_IfExp(self, node: ast.IfExp) -> None:
         body, test, other = (self.fragment.text(n) for n in (node.body, node.test, node.orelse))
         self.put(node, f"{other} if {test} else {body}", "branch", 1.0, "swap the two values of the conditional")
+
+    def on_Dict(self, node: ast.Dict | ast.List) -> None:
+        if not (node.keys if isinstance(node, ast.Dict) else node.elts):
+            text = self.fragment.text(node)
+            for name in self.unused[:3]:
+                self.put(
+                    node, f"{name} or {text}", "none", 1.0, f"use `{name}`, which is not used so far, if it is given"
+                )
+                self.put(node, name, "none", 0.5, f"use `{name}`, which is not used so far")
+
+    on_List = on_Dict
 
     def on_comprehension(self, node: ast.comprehension) -> None:
         for test in node.ifs:
@@ -234,6 +252,8 @@ class Expressions:
                 self.put(
                     node, quote + want + quote, "string", 0.8, f"use {_short(want)!r} instead of the empty string"
                 )
+        for word in self._spelt(value):
+            self.put(node, text.replace(value, word), "string", 0.9, f"say {word!r} instead of {value!r}")
         if value == "":
             self.put(node, quote + " " + quote, "string", 0.3, "use a space instead of the empty string")
         elif len(value) <= 3:
@@ -242,6 +262,13 @@ class Expressions:
             for new in (value.lower(), value.upper()):
                 if text.count(value) == 1:
                     self.put(node, text.replace(value, new), "string", 0.15, f"write {_short(new)!r}")
+
+    def _spelt(self, value: str) -> list[str]:
+        """Words that differ from this one by one letter, more or less or another."""
+        if not re.fullmatch(r"\w{2,30}", value):
+            return []
+        near = [w for w in self.words if abs(len(w) - len(value)) <= 1 and w != value and _one_off(w, value)]
+        return sorted(near, key=lambda w: (-len(w), w))[:4]
 
     # -- calls, indexes, names ---------------------------------------------------------------------------
 
@@ -257,10 +284,12 @@ class Expressions:
             and not node.keywords
         ):
             self.put(node, self.fragment.text(node.args[0]), "called", 0.1, f"drop the call of `{name}`")
-        plain = [a for a in node.args if not isinstance(a, ast.Starred)]
+        plain = [a for a in node.args if not isinstance(a, ast.Starred)] + [k.value for k in node.keywords if k.arg]
         for left, right in pairwise(plain):
             gap = self.fragment.text(self.fragment.between(left, right))
             span = Span(*self.fragment.span(left)[:2], *self.fragment.span(right)[2:])
+            if isinstance(left, ast.GeneratorExp) or "*" in gap:
+                continue
             swapped = self.fragment.text(right) + gap + self.fragment.text(left)
             weight = 0.7 if type(left) is type(right) else 0.5
             self.put(
@@ -411,6 +440,12 @@ class Expressions:
                 self.put(node, name, "raise", 0.05, f"do not raise again, `{name}`")
 
     def on_ExceptHandler(self, node: ast.ExceptHandler) -> None:
+        if node.type is not None:
+            text = self.fragment.text(node.type)
+            inner = text[1:-1].rstrip(", ") if isinstance(node.type, ast.Tuple) and text[:1] == "(" else text
+            for name in sorted(self.hints.raised):
+                if name not in text:
+                    self.put(node.type, f"({inner}, {name})", "exception", 0.9, f"catch {name} too")
         if isinstance(node.type, ast.Tuple):
             for item in node.type.elts:
                 self._exception(item, "catch")
@@ -440,9 +475,16 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
         if name in ("annotation", "returns", "format_spec", "type_params", "decorator_list"):
             continue
         for child in value if isinstance(value, list) else [value]:
-            docstring = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
-            if isinstance(child, ast.AST) and not docstring:
+            if isinstance(child, ast.AST) and not is_docstring(child):
                 yield child
+
+
+def _one_off(a: str, b: str) -> bool:
+    """Whether one letter added, left out or replaced leads from one to the other."""
+    if len(a) < len(b):
+        a, b = b, a
+    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(b))
+    return a[start + 1 :] == (b[start + 1 :] if len(a) == len(b) else b[start:])
 
 
 def _short(text: str) -> str:

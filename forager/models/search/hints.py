@@ -40,6 +40,10 @@ class Hints(NamedTuple):
     """Different parts of compared strings, in both directions: what might be replaced by what."""
     numbers: tuple[str, ...] = ()
     """Numbers that occur in assertions."""
+    words: frozenset[str] = frozenset()
+    """All words of both, as they are spelt."""
+    types: frozenset[str] = frozenset()
+    """Types that compared values should have had: `str` where 1 came and '1' was expected."""
     missing_attributes: frozenset[str] = frozenset()
     missing_names: frozenset[str] = frozenset()
 
@@ -67,9 +71,17 @@ def read_hints(statement: str, failures: str, test_ids: str = "") -> Hints:
         no_end="TooSlow" in failures,
         pairs=tuple(dict.fromkeys(pairs))[:12],
         numbers=tuple(dict.fromkeys(n for pair in compared for n in pair if _number(n)))[:12],
+        words=frozenset(re.findall(r"\w{2,}", both + " " + test_ids)),
+        types=frozenset(kind for pair in compared for kind in _types(*pair)),
         missing_attributes=frozenset(b for _, b in _ATTRIBUTE.findall(both)),
         missing_names=frozenset(a or b for a, b in _NAME.findall(both)),
     )
+
+
+def _types(a: str, b: str) -> list[str]:
+    if (_number(a) and b[0] in "'\"") or (_number(b) and a[0] in "'\""):
+        return ["str", "int"]
+    return []
 
 
 def _number(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -38,7 +39,7 @@ class SearchModel:
     async def complete(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> Reply:
         if self._session is None:
             self._session = self._repair.play(_statement(messages))
-            self._advance(None)
+            await asyncio.to_thread(self._advance, None)
         observations = [m for m in messages if m.get("role") == "tool"]
         calls = {c["id"]: c["function"] for m in messages for c in m.get("tool_calls") or ()}
         for message in observations[self._heard :]:
@@ -46,7 +47,7 @@ class SearchModel:
                 self._restart(len(observations))  # somebody else's session: start one of our own
                 return await self.complete(messages, tools)
             self._heard += 1
-            self._advance(_text(message.get("content")))
+            await asyncio.to_thread(self._advance, _text(message.get("content")))
         if self._asked is None:
             return Reply(message={"role": "assistant", "content": self._farewell}, finish_reason="stop")
         return Reply(message=_message(self._asked, len(observations) + 1), finish_reason="tool_calls")

@@ -90,8 +90,14 @@ def suspects(output: str) -> list[Suspect]:
     return found
 
 
+def file_sizes(output: str) -> dict[str, tuple[int, int]]:
+    """Lines and bytes of the files that the localiser names."""
+    found = re.findall(r"^file ([^\n:]+\.py): (\d+) lines, (\d+) bytes$", output, re.MULTILINE)
+    return {path: (int(lines), int(size)) for path, lines, size in found}
+
+
 def source_lines(observation: str, count: int) -> list[str] | None:
-    """Exactly the lines a `sed -n` printed; None if they were cut, are not all there, or are not plain UTF-8."""
+    """Exactly the lines a `cat` or `sed -n` printed; None if some are missing or are not plain UTF-8."""
     output, exit_code = split_output(observation)
     lines = output.split("\n")
     if exit_code != 0 or len(lines) != count or "\ufffd" in output or "\r" in output:

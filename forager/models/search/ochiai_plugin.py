@@ -189,3 +189,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     )
     for best, head, text in sorted(rows, key=lambda row: (-row[0], row[1]))[:FUNCTIONS]:
         terminalreporter.line(f"{best:.2f} {head} | {text}")
+    for path in sorted({head.split(":")[0] for _, head, _ in rows}):
+        content = Path(path).read_bytes()
+        terminalreporter.line(f"file {path}: {len(content.splitlines())} lines, {len(content)} bytes")

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 from forager.models.search import observations as seen
 from forager.models.search.candidates import candidates
 from forager.models.search.editing import can_join, search_replace, with_change
-from forager.models.search.hints import read_hints
+from forager.models.search.hints import Hints, read_hints
 from forager.models.search.ranking import rank
 from forager.models.search.source import Candidate, Fragment
 from forager.records import Limits
@@ -35,7 +35,9 @@ class Action(NamedTuple):
 Steps = Generator[Action, str, T]
 
 FUNCTIONS_READ = 10
-LINES_READ = 1500
+LINES_READ = 2500
+WHOLE_FILE = 24_000
+"""Bytes up to which a file is read as a whole."""
 FAILING_TRACED = 12
 FAILING_RUN = 5
 """Failing tests that a try has to pass before the whole suite is run."""
@@ -127,10 +129,10 @@ class Repair:
             yield from self.localise(failing, where, 10, "Find the lines that failing tests run most.")
         )
         suspects = seen.suspects(seen.split_output(table)[0])
-        yield from self.read(suspects)
+        yield from self.read(suspects, seen.file_sizes(table))
         if not self.fragments:
             return "The failing tests lead to no source line that I could read, so I have nothing to change."
-        self.order = rank(candidates(self.fragments, hints), suspects, self.fragments, hints, where)
+        self.order = self.rank(suspects, hints, where)
         return (yield from self.try_all(chosen, set(report.failing) - set(failing)))
 
     def localise(
@@ -154,21 +156,33 @@ class Repair:
         path = f"PYTHONPATH={self.scratch}${{PYTHONPATH:+:$PYTHONPATH}} "
         return (yield from self.test((), "-p ochiai --tb=no", remark, 100, prefix=path))
 
-    def read(self, suspects: list[seen.Suspect]) -> Steps[None]:
+    def read(self, suspects: list[seen.Suspect], sizes: dict[str, tuple[int, int]]) -> Steps[None]:
+        """Read the likeliest functions: their files if these are small, as what stands around them helps too."""
         lines = 0
         top = max((s.score for s in suspects), default=0.0)
         for suspect in suspects[:FUNCTIONS_READ]:
             count = suspect.last - suspect.first + 1
-            if lines and (suspect.score < 0.3 * top or lines + count > LINES_READ or not self.may_go_on(40)):
+            known = any(f.path == suspect.path and f.first <= suspect.first <= f.last for f in self.fragments)
+            if known or (lines and (suspect.score < 0.3 * top or lines + count > LINES_READ)):
                 continue
+            if not self.may_go_on(40) and self.fragments:
+                break
+            whole, size = sizes.get(suspect.path, (0, 0))
+            path, name = shlex.quote(suspect.path), suspect.name.lstrip("/") or "a statement"
+            first, command = suspect.first, f"sed -n '{suspect.first},{suspect.last}p' {path}"
+            if 0 < size < min(WHOLE_FILE, 0.7 * self.limits.observation_bytes):
+                first, count, command = 1, whole, f"cat {path}"
             lines += count
-            observation = yield from self.bash(
-                f"sed -n '{suspect.first},{suspect.last}p' {shlex.quote(suspect.path)}",
-                f"Read `{suspect.name.lstrip('/') or suspect.path}`, whose score is {suspect.score:.2f}.",
-            )
+            observation = yield from self.bash(command, f"Read `{name}`, whose score is {suspect.score:.2f}.")
             text = seen.source_lines(observation, count)
             if text is not None:
-                self.fragments.append(Fragment(suspect.path, suspect.first, text, suspect.name.lstrip("/")))
+                self.fragments.append(Fragment(suspect.path, first, text))
+
+    def rank(self, suspects: list[seen.Suspect], hints: Hints, where: list[tuple[str, int]]) -> list[Candidate]:
+        def wanted(path: str, first: int, last: int) -> bool:
+            return any(s.path == path and s.first <= last and first <= s.last for s in suspects)
+
+        return rank(candidates(self.fragments, hints, wanted), suspects, self.fragments, hints, where)
 
     # -- trying ------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ PRIORS = {
     "comparison": 1.0, "boolean": 0.9, "arithmetic": 0.9, "negation": 0.8, "truth": 0.8, "number": 0.6,
     "return": 0.8, "exception": 0.9, "branch": 0.9, "slice": 0.7, "index": 0.8, "arguments": 0.7, "argument": 0.7,
     "called": 0.5, "sign": 0.6, "string": 0.6, "none": 0.5, "operands": 0.4, "off_by_one": 0.35, "variable": 0.4,
-    "removed": 0.5, "attribute": 0.7, "exit": 0.3, "twin": 0.5, "assignment": 0.3, "raise": 0.1,
+    "removed": 0.5, "attribute": 0.7, "exit": 0.3, "twin": 0.5, "assignment": 0.7, "raise": 0.1, "guard": 0.5,
 }  # fmt: skip
 """Measured on random mutants of small packages; only the order matters."""
 

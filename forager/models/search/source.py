@@ -34,13 +34,12 @@ class Candidate(NamedTuple):
 
 
 class Fragment:
-    """Whole consecutive lines of one file, from line `first` on: a function, or a statement outside of one."""
+    """Whole consecutive lines of one file, from line `first` on: a function, a statement outside of one, a file."""
 
-    def __init__(self, path: str, first: int, lines: list[str], name: str = "") -> None:
+    def __init__(self, path: str, first: int, lines: list[str]) -> None:
         self.path = path
         self.first = first
         self.lines = lines
-        self.name = name
 
     @property
     def last(self) -> int:

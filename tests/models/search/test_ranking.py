@@ -17,12 +17,12 @@ LINES = [
     "def k(a):",
     "    return a == 2",
 ]
-FRAGMENTS = [Fragment("m.py", 1, LINES[:4], "f"), Fragment("m.py", 6, LINES[5:], "k")]
+FRAGMENTS = [Fragment("m.py", 1, LINES[:4]), Fragment("m.py", 6, LINES[5:])]
 
 
 def order(scores: dict[int, float], hints: Hints | None = None) -> list[Candidate]:
     suspects = [
-        Suspect(max(scores.values()), "m.py", f.first, f.last, f.name, {n: s for n, s in scores.items()
+        Suspect(max(scores.values()), "m.py", f.first, f.last, "f", {n: s for n, s in scores.items()
                                                                         if f.first <= n <= f.last})
         for f in FRAGMENTS
     ]  # fmt: skip

@@ -18,7 +18,6 @@ from forager.run.validation_store import Validation, ValidationReport
 from tests.run.synthetic import PATCH, make_tasks, make_trajectory
 from tests.run.test_report import screen
 
-
 UNSUBMITTED = "the reference patch cannot be submitted through the tools"
 
 

@@ -44,7 +44,9 @@ FAILING_RUN = 5
 SUITE_SECONDS = 80.0
 HANG_SECONDS = 4.0
 """What a test that may not end is given."""
-RESERVE = 6
+NEIGHBOURS = 8
+"""Changes to the same line that are tried next when one makes some tests pass."""
+RESERVE = 8
 """Steps kept for the end: check, review, submit, or take the last try back."""
 _ENVIRONMENT = re.compile(
     r"fixture .* not found|ModuleNotFoundError|No module named|name resolution|ConnectionError|Network is unreachable"
@@ -133,7 +135,7 @@ class Repair:
         if not self.fragments:
             return "The failing tests lead to no source line that I could read, so I have nothing to change."
         self.order = self.rank(suspects, hints, where)
-        return (yield from self.try_all(chosen, set(report.failing) - set(failing)))
+        return (yield from self.try_all(failing, chosen, report))
 
     def localise(
         self, failing: tuple[str, ...], points: list[tuple[str, int]], seconds: float, remark: str
@@ -186,34 +188,40 @@ class Repair:
 
     # -- trying ------------------------------------------------------------------------------------------
 
-    def try_all(self, chosen: tuple[str, ...], unfixable: set[str]) -> Steps[str]:
-        partial: list[tuple[int, Candidate]] = []
-        for candidate in self.order:
-            if not self.may_go_on():
-                break
+    def try_all(self, failing: tuple[str, ...], chosen: tuple[str, ...], first: seen.Report) -> Steps[str]:
+        """Try the candidates in order. `first` is the suite's report before any change."""
+        unfixable = set(first.failing) - set(failing)
+        best: tuple[int, Candidate] | None = None
+        pending = list(self.order)
+        while pending and self.may_go_on():
+            candidate = pending.pop(0)
             if not self.parses(candidate) or not (yield from self.change_to(candidate)):
                 continue
             self.tried += 1
-            observation = yield from self.test(
-                chosen, "--tb=no", "Do the failing tests pass now?", HANG_SECONDS + 3 * self.seconds
-            )
+            limit = HANG_SECONDS + 3 * self.seconds
+            observation = yield from self.test(chosen, "--tb=no", "Do the failing tests pass now?", limit)
             report = seen.read_report(observation)
             if report.good:
-                rest = yield from self.whole_suite()
-                if set(rest.failing) <= unfixable and rest.failed <= len(unfixable) and rest.passed:
-                    return (yield from self.submit())
-            elif report.exit_code == 1 and 0 < report.failed < len(chosen):
-                partial.append((report.failed, candidate))
+                rest = yield from self.whole_suite("They pass. Check the whole suite.")
+                if rest.passed and set(rest.failing) <= unfixable and rest.failed <= len(unfixable):
+                    return (yield from self.submit("The suite passes. Look at the change once more."))
+            elif report.exit_code == 1 and report.passed and (best is None or report.failed < best[0]):
+                rest = yield from self.whole_suite("Some of them pass. Does anything else break?")
+                if rest.passed > first.passed and set(rest.failing) < set(first.failing):
+                    best = (report.failed, candidate)
+                    near = [c for c in pending if c.path == candidate.path and c.line == candidate.line][:NEIGHBOURS]
+                    pending = near + [c for c in pending if c not in near]
+        if best and (yield from self.change_to(best[1])):
+            return (yield from self.submit("This is the best I have found: some failing tests pass and none broke."))
         yield from self.change_to(None)
         return f"I tried {self.tried} changes and none made the failing tests pass. I took them back and give up."
 
-    def whole_suite(self) -> Steps[seen.Report]:
-        observation = yield from self.test((), "--tb=no", "They pass. Check the whole suite.", 100)
-        return seen.read_report(observation)
+    def whole_suite(self, remark: str) -> Steps[seen.Report]:
+        return seen.read_report((yield from self.test((), "--tb=no", remark, SUITE_SECONDS)))
 
-    def submit(self) -> Steps[str]:
-        yield from self.bash("git diff", "The suite passes. Look at the change once more.")
-        yield from self.act("submit", "The failing tests pass and nothing else broke. Submit.")
+    def submit(self, remark: str) -> Steps[str]:
+        yield from self.bash("git diff", remark)
+        yield from self.act("submit", "The change is small and does what I meant. Submit.")
         return "The change is submitted."
 
     def parses(self, candidate: Candidate) -> bool:

@@ -7,10 +7,10 @@ from forager.models.search.observations import Suspect
 from forager.models.search.source import Candidate, Fragment
 
 PRIORS = {
-    "comparison": 1.0, "boolean": 0.9, "arithmetic": 0.9, "negation": 0.8, "truth": 0.8, "number": 0.6,
-    "return": 0.8, "exception": 0.9, "branch": 0.9, "slice": 0.7, "index": 0.8, "arguments": 0.7, "argument": 0.7,
-    "called": 0.5, "sign": 0.6, "string": 0.6, "none": 0.5, "operands": 0.4, "off_by_one": 0.35, "variable": 0.4,
-    "removed": 0.5, "attribute": 0.7, "exit": 0.3, "twin": 0.5, "assignment": 0.7, "raise": 0.1, "guard": 0.5,
+    "comparison": 1.0, "boolean": 0.8, "arithmetic": 1.0, "negation": 0.8, "truth": 0.8, "number": 0.6,
+    "return": 0.8, "exception": 0.9, "branch": 0.9, "slice": 0.7, "index": 1.0, "arguments": 0.7, "argument": 0.6,
+    "called": 0.3, "sign": 0.6, "string": 0.6, "none": 0.7, "operands": 0.4, "off_by_one": 0.6, "variable": 0.4,
+    "removed": 0.5, "attribute": 0.7, "exit": 0.3, "twin": 0.5, "assignment": 0.7, "raise": 0.1, "guard": 0.4,
 }  # fmt: skip
 """Measured on random mutants of small packages; only the order matters."""
 
@@ -22,7 +22,7 @@ def rank(found: list[Candidate], suspects: list[Suspect], fragments: list[Fragme
 
     def value(candidate: Candidate) -> float:
         suspicion = scores.get((candidate.path, candidate.line), 0.05)
-        return suspicion**2 * PRIORS[candidate.kind] * candidate.weight * _hinted(candidate, hints)
+        return suspicion**3 * PRIORS[candidate.kind] * candidate.weight * _hinted(candidate, hints)
 
     values = {id(c): value(c) for c in found}
     return sorted(found, key=lambda c: (-values[id(c)], c.path, c.first, c.lines))

@@ -1,0 +1,105 @@
+"""A gate in front of the real Docker engine: shows one test its part of a shared engine, fails on request, shuts.
+
+It passes bytes through as they are. What it changes is the head of a request, which the SDK sends in one piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+Rule = Callable[[bytes], bytes | None]
+"""Takes what a client sends, and gives what is sent on; None lets the client hear that the disk is full."""
+
+FULL = json.dumps({"message": "write /var/lib/docker/tmp/layer: no space left on device"}).encode()
+_REFUSAL = (
+    b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(FULL), FULL)
+)
+
+
+class Gate:
+    """Listens at `address`, a value for DOCKER_HOST; a context manager. Speaks to the engine on its Unix socket."""
+
+    def __init__(self, path: Path, rule: Rule = lambda data: data) -> None:
+        self.address = f"unix://{path}"
+        self.rule = rule
+        self._path = path
+        self._engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+        self._loop = asyncio.new_event_loop()
+        self._pairs: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._thread = threading.Thread(target=self._loop.run_forever, name="gate", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shut()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def shut(self) -> None:
+        """The engine is gone, for whoever comes through here: connections break, new ones are refused."""
+        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result()
+
+    def reopen(self) -> None:
+        self._path.unlink(missing_ok=True)
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+
+    async def _open(self) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, self._path)
+
+    async def _shut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for pair in self._pairs:
+            pair.cancel()
+        await asyncio.gather(*self._pairs, return_exceptions=True)
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        this = asyncio.current_task()
+        assert this is not None
+        self._pairs.add(this)
+        engine, to_engine = await asyncio.open_unix_connection(self._engine)
+        ways = {
+            asyncio.create_task(self._carry(client, to_engine, to_client)),
+            asyncio.create_task(self._carry(engine, to_client, None)),
+        }
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            to_client.close()
+            to_engine.close()
+            self._pairs.discard(this)
+
+    async def _carry(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, back: asyncio.StreamWriter | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(1 << 16):
+                if back is not None:
+                    changed = self.rule(data)
+                    if changed is None:
+                        back.write(_REFUSAL)
+                        await back.drain()
+                        return
+                    data = changed
+                sink.write(data)
+                await sink.drain()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -113,7 +114,8 @@ class LiveProgress:
         table.add_column(no_wrap=True, justify="right", width=7)
         for _, slot in slots[:room]:
             table.add_row(*self._row(slot))
-        parts: list[RenderableType] = [self._bar(), self._totals(slots), table]
+        # Room for the ^C that a terminal prints: on a full line it would wrap, and the next drawing be off by one.
+        parts: list[RenderableType] = [self._bar(), self._totals(slots), Constrain(table, self._console.width - 2)]
         if len(slots) > room:
             parts.append(Text(f"… and {len(slots) - room} more", style="dim"))
         return Group(*parts)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from forager.records import Step as Step
     from forager.records import Task as Task
     from forager.records import Trajectory as Trajectory
-    from forager.records import load_tasks as load_tasks
     from forager.records import read_trajectories as read_trajectories
     from forager.run.attempt import attempt as attempt
     from forager.run.options import RunOptions as RunOptions
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from forager.sandbox import Sandbox as Sandbox
     from forager.sandbox.docker import open_sandbox as open_sandbox
     from forager.sandbox.engine import Engine as Engine
+    from forager.tasks import load_tasks as load_tasks
     from forager.tools import Tools as Tools
 
 __version__ = "0.1.0"
@@ -69,7 +69,7 @@ _WHERE = {
     "attempt": "run.attempt",
     "ensure_task_image": "images.task",
     "grade": "evaluate",
-    "load_tasks": "records",
+    "load_tasks": "tasks",
     "make_model": "models.registry",
     "make_protocol": "protocols",
     "open_sandbox": "sandbox.docker",

@@ -17,11 +17,12 @@ from forager.forage.lists import read_list
 from forager.forage.pipeline import forage
 from forager.packaged import folder
 from forager.plain import duration, one_line
-from forager.records import Task, load_tasks, read_trajectories
+from forager.records import Task, read_trajectories
 from forager.run.options import RunOptions
 from forager.run.progress import make_progress
 from forager.run.start import start_run
 from forager.sandbox.engine import Engine
+from forager.tasks import load_tasks
 
 MINIMUM = 16
 """Tasks below which the demo has not shown what it is there to show."""

@@ -19,8 +19,8 @@ from forager.evaluate import grade
 from forager.forage.events import Event, as_line
 from forager.forage.pipeline import ForageReport, forage
 from forager.images.task import ensure_task_image, remove_task_image
-from forager.records import load_tasks
 from forager.sandbox.engine import Engine
+from forager.tasks import load_tasks
 from tests.support.index_server import serve, tar_of
 
 pytestmark = pytest.mark.docker

@@ -40,6 +40,16 @@ class Environment(Record, frozen=True):
     """Debian packages."""
     packages: tuple[str, ...] = ()
     """Python requirements, pinned (`name==version`)."""
+    pins: tuple[str, ...] = ()
+    """Requirements installed after `packages`, whatever those asked for."""
+    image: str = ""
+    """The image to build on; empty means Forager's own base."""
+    commit: str = ""
+    """The commit to check out, in full, where `source` is a git repository."""
+    prepare: str = ""
+    """Shell commands run in the working directory before `install`; what they change in tracked files is undone."""
+    problem: str = ""
+    """Why there is nothing that can be built; whoever asks for the image is told so."""
     install: str = ""
     """Shell command that installs the repository itself, run in the working directory."""
     env: dict[str, str] = {}
@@ -331,6 +341,9 @@ class Evaluation(Record, frozen=True):
     patch_applied: bool = True
     fail_to_pass: TestLists = TestLists()
     pass_to_pass: TestLists = TestLists()
+    tests: dict[str, str] = {}
+    """Tests that did not plainly pass, listed ones first, at most 1,000: `failed`, `error`, `skipped`, `xfailed`,
+    `xpassed`, or `missing`. The others of the two lists passed."""
     flags: tuple[str, ...] = ()
     """`no_patch`, `patch_failed`, `timeout`, `tampered`, `ungradable`, `test_files_restored`, ..."""
     detail: str = ""

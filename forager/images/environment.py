@@ -18,13 +18,15 @@ from forager.images.archive import Member, clean_tar, read
 from forager.images.base import ensure_base
 from forager.images.build import Report, image_exists
 from forager.images.index import fetch, parse_spec
+from forager.images.interpreter import ensure_python, missing_python
 from forager.images.layer import add_layer
+from forager.images.published import ensure_published
 from forager.records import Environment, digest
 from forager.sandbox.engine import Engine
 
 WORKDIR = "/testbed"
 VENV = "/opt/venv"
-_PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+VENV_PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _FREEZE = f"/opt/uv/bin/uv pip freeze --python {VENV}/bin/python --exclude-editable"
 
@@ -36,12 +38,18 @@ async def ensure_environment(engine: Engine, environment: Environment, report: R
     has one commit that tracks exactly the released files. Raises `UsageError` for a source that cannot be built,
     `ForageError` for one that cannot be had, `BuildError` and `UnfitError` for what happens while building.
     """
+    if environment.problem:
+        raise BuildError(environment.problem)
+    if environment.commit:
+        from forager.images.repository import ensure_repository
+
+        return await ensure_repository(engine, environment, report)
     base = await ensure_base(engine, report)
     tag = _repository_tag(base, environment)
     if await image_exists(engine, tag):
         return tag
     sdist = await fetch(environment.source, sha256=environment.sha256, report=report)
-    parent = await _dependencies(engine, base, environment, report)
+    parent = await ensure_dependencies(engine, base, environment, report)
 
     def tree() -> Iterator[Member]:
         for member in read(sdist.path):
@@ -55,11 +63,11 @@ async def ensure_environment(engine: Engine, environment: Environment, report: R
         parent=parent,
         tag=tag,
         kind="repository",
-        script=_script("repository"),
+        script=environment_script("release", "install", "release-end"),
         files=clean_tar(tree()),
         settings={**environment.env, **version, "INSTALL": environment.install},
         network=True,
-        env={**environment.env, "PATH": _PATH, "VIRTUAL_ENV": VENV},
+        env={**environment.env, "PATH": VENV_PATH, "VIRTUAL_ENV": VENV},
         workdir=WORKDIR,
         report=report,
     )
@@ -104,28 +112,57 @@ async def freeze(engine: Engine, environment: Environment, report: Report | None
     return pinned
 
 
-async def _dependencies(engine: Engine, base: str, environment: Environment, report: Report | None) -> str:
-    """The tag of the image with everything but the repository."""
-    tools = f"forager/tools:{digest([base, _script('tools')])[:16]}"
+async def ensure_dependencies(
+    engine: Engine, base: str, environment: Environment, report: Report | None = None
+) -> str:
+    """The tag of the image with everything but the repository, shared by all that need the same."""
+    tag = f"forager/environment:{_key(base, environment)[:16]}"
+    if await image_exists(engine, tag):
+        return tag
+    tools = f"forager/tools:{digest([base, environment_script('tools')])[:16]}"
     if not await image_exists(engine, tools):
         await add_layer(
-            engine, parent=base, tag=tools, kind="tools", script=_script("tools"), network=True, report=report
-        )
-    tag = f"forager/environment:{_key(base, environment)[:16]}"
-    if not await image_exists(engine, tag):
-        await add_layer(
             engine,
-            parent=tools,
-            tag=tag,
-            kind="environment",
-            script=_script("dependencies"),
-            files=files_tar({"requirements": "".join(f"{line}\n" for line in environment.packages).encode()}),
-            settings={"PYTHON": environment.python, "SYSTEM": " ".join(environment.system)},
+            parent=base,
+            tag=tools,
+            kind="tools",
+            script=environment_script("tools"),
             network=True,
-            env={"PATH": _PATH, "VIRTUAL_ENV": VENV},
             report=report,
         )
+    parent, python = await ensure_python(engine, tools, environment.python, report)
+    lines = {"requirements": environment.packages, "pins": environment.pins}
+    try:
+        await add_layer(
+            engine,
+            parent=parent,
+            tag=tag,
+            kind="environment",
+            script=_dependencies_script(environment),
+            files=files_tar(
+                {name: "".join(f"{line}\n" for line in wanted).encode() for name, wanted in lines.items()}
+            ),
+            settings={"PYTHON": python, "SYSTEM": " ".join(environment.system)},
+            network=True,
+            env={"PATH": VENV_PATH, "VIRTUAL_ENV": VENV},
+            report=report,
+        )
+    except BuildError as error:
+        if python == environment.python and "no virtual environment of Python" in str(error):
+            raise BuildError(f"{tag}: {missing_python(python)}", error.log) from None
+        raise
     return tag
+
+
+async def ensure_root(engine: Engine, environment: Environment, report: Report | None = None) -> str:
+    """The tag of the image that an environment is built on: the one it names, or Forager's base."""
+    if environment.image:
+        return await ensure_published(engine, environment.image, report)
+    return await ensure_base(engine, report)
+
+
+def _dependencies_script(environment: Environment) -> str:
+    return environment_script("dependencies", *(["pins"] if environment.pins else []), "dependencies-end")
 
 
 def files_tar(files: dict[str, bytes]) -> bytes:
@@ -143,7 +180,8 @@ def _key(base: str, environment: Environment) -> str:
     """What decides the dependencies."""
     _check(environment)
     wanted = [sorted(environment.packages), sorted(environment.system), environment.python]
-    return digest([base, _script("tools"), _script("dependencies"), wanted])
+    pins = [sorted(environment.pins)] if environment.pins else []
+    return digest([base, environment_script("tools"), _dependencies_script(environment), wanted, *pins])
 
 
 def _repository_tag(base: str, environment: Environment) -> str:
@@ -152,7 +190,9 @@ def _repository_tag(base: str, environment: Environment) -> str:
         raise UsageError(f"environment source {environment.source!r} names no version; a task needs one")
     parts = [_key(base, environment), name, version, environment.sha256, environment.install, environment.env]
     plain = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{name}-{version}")[:80]
-    return f"forager/repository:{plain}-{digest([*parts, _script('repository')])[:16]}"
+    return (
+        f"forager/repository:{plain}-{digest([*parts, environment_script('release', 'install', 'release-end')])[:16]}"
+    )
 
 
 def _check(environment: Environment) -> None:
@@ -160,12 +200,12 @@ def _check(environment: Environment) -> None:
     for package in environment.system:
         if not re.fullmatch(r"[a-z0-9][a-z0-9+.:-]*", package):
             raise UsageError(f"environment.system: {package!r} is not the name of a Debian package")
-    for package in environment.packages:
+    for package in (*environment.packages, *environment.pins):
         if not re.fullmatch(r"[A-Za-z0-9][^\r\n]*", package):
             raise UsageError(f"environment.packages: {package!r} is not a requirement")
     if environment.python and not re.fullmatch(r"\d+\.\d+(\.\d+)?", environment.python):
         raise UsageError(f"environment.python: {environment.python!r} is not a version such as 3.11")
 
 
-def _script(name: str) -> str:
-    return (images_dir() / "environment" / name).read_text()
+def environment_script(*names: str) -> str:
+    return "".join((images_dir() / "environment" / name).read_text() for name in names)

@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pypi_simple
@@ -60,7 +61,7 @@ async def add_layer(
     tag: str,
     kind: str,
     script: str,
-    files: bytes = b"",
+    files: bytes | Path = b"",
     settings: Mapping[str, str] | None = None,
     network: bool = False,
     env: Mapping[str, str] | None = None,
@@ -70,9 +71,9 @@ async def add_layer(
 ) -> str:
     """The id of the image `tag`: `parent` with what `script` (bash, as root) changed. Made unless it exists already.
 
-    `files` is a tar laid over `/` first. `settings` are environment variables of the script only, kept out of the
-    image and out of the log; `env` and `workdir` go into the image. Lines of output that start with `==> ` are
-    reported. `timeout` in seconds. One builder at a time for a tag; the others wait.
+    `files` is a tar (its bytes, or a file) laid over `/` first. `settings` are environment variables of the script
+    only, kept out of the image and out of the log; `env` and `workdir` go into the image. Lines of output that start
+    with `==> ` are reported. `timeout` in seconds. One builder at a time for a tag; the others wait.
 
     Raises `BuildError` (with the line that matters, and the log), `UnfitError` (disk full, no engine) and another
     `InfrastructureError` when the engine or the network failed: nothing is wrong with what was to be built.
@@ -94,7 +95,7 @@ async def add_layer(
             try:
                 async with _container(engine, parent, _network(secrets) if network else "none", timeout) as container:
                     if files:
-                        await engine.call(engine.api.put_archive, container, "/", files)
+                        await engine.call(_put, engine, container, files)
                     await engine.call(engine.api.start, container)
                     await _Run(engine, container, tag, secrets.values(), report).script(script, secrets, timeout)
                     return await _commit(engine, container, tag, conf)
@@ -130,6 +131,14 @@ async def _container(engine: Engine, image: str, network: str, timeout: float) -
         yield str((await asyncio.shield(creating))["Id"])
     finally:
         await asyncio.shield(_remove(engine, creating))  # a call under way goes on when we are cancelled
+
+
+def _put(engine: Engine, container: str, files: bytes | Path) -> None:
+    if isinstance(files, bytes):
+        engine.api.put_archive(container, "/", files)
+        return
+    with files.open("rb") as tar:
+        engine.api.put_archive(container, "/", tar)
 
 
 async def _commit(engine: Engine, container: str, tag: str, conf: Mapping[str, object]) -> str:

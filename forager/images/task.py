@@ -13,6 +13,7 @@ from forager.images import images_dir
 from forager.images.build import Report, image_id
 from forager.images.environment import ensure_environment, files_tar
 from forager.images.layer import LABEL, add_layer
+from forager.images.published import has_published, run_path
 from forager.records import Record, Task, digest, safe_name
 from forager.sandbox.engine import Engine
 
@@ -38,7 +39,7 @@ async def ensure_task_image(engine: Engine, task: Task, report: Report | None = 
     that cannot be had, `BuildError` when the setup patch does not apply or the clean code is left somewhere, and
     `UnfitError`.
     """
-    parent = await _parent(engine, task, report)
+    parent, path = await _parent(engine, task, report)
     tag = _tag(parent, task)
     if found := await image_id(engine, tag):
         return TaskImage(tag=tag, digest=found)
@@ -49,7 +50,8 @@ async def ensure_task_image(engine: Engine, task: Task, report: Report | None = 
         kind="task",
         script=_script(),
         files=files_tar({"setup": task.setup.encode(), "hidden": _hidden(task)}),
-        settings={"WORKDIR": task.workdir, "SECONDS_OF_ALL": str(TIME)},
+        settings={"WORKDIR": task.workdir, "BASE": _base(task), "SECONDS_OF_ALL": str(TIME)},
+        env={"PATH": path} if path else None,
         workdir=task.workdir,
         timeout=600.0,
         report=report,
@@ -79,24 +81,37 @@ async def _remove(engine: Engine, tag: str) -> bool:
     return True
 
 
-async def _parent(engine: Engine, task: Task, report: Report | None) -> str:
+async def _parent(engine: Engine, task: Task, report: Report | None) -> tuple[str, str]:
+    """The image to seal, and the `PATH` to give it (empty: its own)."""
     if not re.fullmatch(r"/[^\0\n]+", task.workdir) or ".." in PurePosixPath(task.workdir).parts:
         raise UsageError(f"task {task.instance_id}: field 'workdir' is not an absolute path: {task.workdir!r}")
-    if task.image and (found := await image_id(engine, task.image)):
-        return found
+    if task.image and await has_published(engine, task.image, report):
+        return str(await image_id(engine, task.image)), await run_path(engine, task.image)
     if task.environment is not None:
-        return await ensure_environment(engine, task.environment, report)
+        return await ensure_environment(engine, task.environment, report), ""
     if task.image:
         raise BuildError(
-            f"task {task.instance_id}: the engine has no image {task.image!r}; get it with `docker pull {task.image}`"
+            f"task {task.instance_id}: the engine has no image {task.image!r} and no registry gives it; get it with "
+            f"`docker pull {task.image}`, or say in an environments.toml next to the tasks how to build one"
         )
     raise UsageError(
         f"task {task.instance_id}: field 'environment' is missing (or 'image'): nothing says what to run in"
     )
 
 
+def _base(task: Task) -> str:
+    """The commit whose history the agent may see; empty where the history would tell (an injected bug)."""
+    if task.setup or not task.base_commit:
+        return ""
+    if not re.fullmatch(r"[0-9a-f]{40}", task.base_commit):
+        raise UsageError(
+            f"task {task.instance_id}: field 'base_commit': {task.base_commit!r} is not a full commit id"
+        )
+    return task.base_commit
+
+
 def _tag(parent: str, task: Task) -> str:
-    key = digest([parent, task.setup, sorted(task.hidden_tests), task.workdir, TIME, _script()])
+    key = digest([parent, task.setup, _base(task), sorted(task.hidden_tests), task.workdir, TIME, _script()])
     plain = re.sub(r"[^A-Za-z0-9_.-]", "_", safe_name(task.instance_id)).lstrip(".-")[:80]
     return f"forager/task:{plain}-{key[:16]}"
 

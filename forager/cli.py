@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from forager.choosing import (
+    TASK_FILE,
+    Environments,
+    Filter,
+    ImageTemplate,
+    Instances,
+    Limit,
+    Repos,
+    Seed,
+    Shuffle,
+    choose,
+)
 from forager.errors import ForagerError, UsageError
+from forager.images.commands import images
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +44,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+app.add_typer(images, rich_help_panel="Housekeeping")
 
 RUN = "Model and server"
 SIZE = "Size of the run"
@@ -115,8 +130,16 @@ def forage(
 
 @app.command(rich_help_panel="Runs")
 def run(
-    tasks: Annotated[Path, typer.Argument(help="Tasks as JSONL: Forager's own or SWE-bench's.")],
+    tasks: Annotated[Path, typer.Argument(help=TASK_FILE)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Run directory. The same command again goes on with it.")],
+    instances: Instances = None,
+    conditions: Filter = None,
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    seed: Seed = 0,
+    repos: Repos = None,
+    environments: Environments = None,
+    image_template: ImageTemplate = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -248,7 +271,6 @@ def run(
     Everything goes into the run directory as it happens. Interrupted, killed or unplugged, the same command goes on:
     finished attempts are kept.
     """
-    from forager.records import load_tasks
     from forager.run.options import load_options
 
     flags: dict[str, Any] = {
@@ -282,7 +304,9 @@ def run(
         "grade": grade,
     }
     options = load_options(config, flags)
-    loaded = load_tasks(tasks)
+    loaded = choose(
+        tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
+    )
     complete = _run(_attempt_all(loaded, options, out, json=json, tasks_file=tasks))
     if not complete:
         raise typer.Exit(1)
@@ -312,19 +336,30 @@ async def _attempt_all(
 
 @app.command("eval", rich_help_panel="Runs")
 def evaluate(
-    tasks: Annotated[Path, typer.Argument(help="Tasks as JSONL.")],
+    tasks: Annotated[Path, typer.Argument(help=TASK_FILE)],
     predictions: Annotated[Path, typer.Argument(help="SWE-bench predictions: JSONL, or JSON by list or by id.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory for evaluations.jsonl, reports.json, logs/.")],
     workers: Annotated[int, typer.Option(help="Grades at once.", min=1)] = 2,
+    instances: Instances = None,
+    conditions: Filter = None,
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    seed: Seed = 0,
+    repos: Repos = None,
+    environments: Environments = None,
+    image_template: ImageTemplate = None,
     json: Json = False,
 ) -> None:
     """Grade predictions, each in a fresh container. The same command again grades what is left."""
-    from forager.records import encode, load_tasks
+    from forager.records import encode
     from forager.run.grading import evaluate_predictions, render_evaluation
     from forager.run.predictions import load_predictions
     from forager.run.progress import make_progress
 
-    loaded, candidates = load_tasks(tasks), load_predictions(predictions)
+    candidates = load_predictions(predictions)
+    loaded = choose(
+        tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
+    )
     console = _console()
 
     async def work() -> None:

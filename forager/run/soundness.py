@@ -21,6 +21,9 @@ _NETWORK = re.compile(
 )
 """What a test that misses the network leaves in its output, whatever the library."""
 
+_SECTION = re.compile(r"_{3,} (.+) _{3,}")
+"""What pytest writes over the failure of a test."""
+
 _NO_VERDICT = {
     "ungradable": "it cannot be graded",
     "tampered": "its tests are not as they are written",
@@ -47,7 +50,7 @@ class Soundness(Record, frozen=True, omit_defaults=False):
     moved: tuple[str, ...] = ()
     """Tests of FAIL_TO_PASS that passed in every run without the fix: now in PASS_TO_PASS."""
     network: str = ""
-    """The line of a test's output that shows that it wants the network, if any test failed with the fix."""
+    """A line of a broken test's output that shows that it wants the network, if there is one."""
 
 
 def examine(task: Task, fixed: Sequence[Evaluation], bare: Sequence[Evaluation], output: str = "") -> Soundness:
@@ -90,9 +93,11 @@ def examine(task: Task, fixed: Sequence[Evaluation], bare: Sequence[Evaluation],
             fail.append(test)
         else:
             moved.append(test)
-    network = _network_line(output) if broken else ""
+    wanting = _wanting_network(broken, output)
+    network = next(iter(wanting.values()), "")
+    unfixed_here = [test for test in unfixed if test not in wanting]
     return Soundness(
-        reason=_reason(task, fail, unfixed, harmed, flaky, moved, network),
+        reason=_reason(task, fail, unfixed if not fail else unfixed_here, harmed, flaky, moved, network),
         fail_to_pass=tuple(fail),
         pass_to_pass=(*moved, *keep),
         flaky=flaky,
@@ -115,7 +120,7 @@ def _reason(
     because = f", for want of the network ({network})" if network else ""
     if not every:
         return "it has no FAIL_TO_PASS test, so nothing shows that it is solved"
-    if unfixed and (not network or not fail):
+    if unfixed:
         return f"oracle does not resolve it: {_share(unfixed, every)} FAIL_TO_PASS tests fail with the fix{because}"
     if harmed:
         return f"oracle does not resolve it: its fix breaks {len(harmed)} PASS_TO_PASS tests ({harmed[0]}, ...)"
@@ -139,6 +144,21 @@ def _told(results: Sequence[bool]) -> str:
     return " ".join("pass" if result else "fail" for result in results)
 
 
-def _network_line(output: str) -> str:
-    line = next((line.strip() for line in output.splitlines() if _NETWORK.search(line)), "")
-    return " ".join(line.removeprefix("E ").split())[:200]
+def _wanting_network(tests: Sequence[str], output: str) -> dict[str, str]:
+    """The tests among these that failed for want of the network, and the line that shows it. Where the output has no
+    section for each test, as pytest's has, one such line speaks for all."""
+    title, found, sections = "", dict[str, str](), 0
+    for line in output.splitlines():
+        if match := _SECTION.fullmatch(line):
+            title, sections = match[1], sections + 1
+        elif _NETWORK.search(line):
+            found.setdefault(title, " ".join(line.removeprefix("E ").split())[:200])
+    if not sections:
+        return dict.fromkeys(tests, found[""]) if found else {}
+    names = {test: test.partition("::")[2].replace("::", ".") or test for test in tests}
+    return {
+        test: line
+        for test, name in names.items()
+        for title, line in found.items()
+        if title == name or title.endswith(f" {name}")
+    }

@@ -83,12 +83,21 @@ def test_a_fix_that_breaks_a_test_is_rejected() -> None:
     ],
 )
 def test_a_test_that_wants_the_network_is_said_to(line: str) -> None:
-    output = f"test_a\n    x = 1\n{line}\nE   other"
-    all_fail = examine(TASK, [grade(*KEEP)] * 2, [NOP] * 2, output)
-    assert "all 2 FAIL_TO_PASS tests fail with the fix, for want of the network" in all_fail.reason
-    assert line.removeprefix("E ").split()[0] in all_fail.network
-    some = examine(TASK, [without("t.py::fix1", "t.py::keep2")] * 2, [grade("t.py::keep1")] * 2, output)
-    assert (some.reason, some.fail_to_pass) == ("", ("t.py::fix2",)) and len(some.broken) == 2
+    plain = f"a log of another runner\n{line}\nE   other"
+    titles = ("fix1", "ERROR at setup of fix2", "keep2")
+    sections = "".join(f"________ {title} ________\nt.py:1: in x\n{line}\n" for title in titles)
+    for output in (plain, sections):
+        all_fail = examine(TASK, [grade(*KEEP)] * 2, [NOP] * 2, output)
+        assert "all 2 FAIL_TO_PASS tests fail with the fix, for want of the network" in all_fail.reason
+        assert line.removeprefix("E ").split()[0] in all_fail.network
+        some = examine(TASK, [without("t.py::fix1", "t.py::keep2")] * 2, [grade("t.py::keep1")] * 2, output)
+        assert (some.reason, some.fail_to_pass) == ("", ("t.py::fix2",)) and len(some.broken) == 2
+
+
+def test_one_test_that_wants_the_network_does_not_excuse_another() -> None:
+    output = "____ keep2 ____\nE  gaierror: name resolution\n____ fix1 ____\nE  assert 1 == 2\n"
+    found = examine(TASK, [without("t.py::fix1", "t.py::keep2")] * 2, [grade("t.py::keep1")] * 2, output)
+    assert found.reason.startswith("oracle does not resolve it: 1 of 2 FAIL_TO_PASS tests fail with the fix")
 
 
 @pytest.mark.parametrize("flag", ["ungradable", "tampered", "patch_failed", "memory", "timeout", "incomplete"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
@@ -10,17 +12,28 @@ from forager.evaluate.testrun import TestRun
 from forager.forage.validate import HASH_SEEDS, Baseline, Reason, Suite, compare_clean, run_suite, validate
 from forager.images.task import TaskImage
 from forager.records import Task
+from forager.sandbox.docker import open_sandbox
 from forager.sandbox.engine import Engine
-from tests.evaluate.conftest import CORE, TREE
 
 Calc = tuple[Task, TaskImage]
-CLEAN = TREE["calc/core.py"]
+CORE = "tests/test_core.py"
 MEAN = (f"{CORE}::test_mean", f"{CORE}::TestUnit::test_unit")
 
 
 @pytest.fixture
 def suite(calc: Calc) -> Suite:
     return Suite(image=calc[0].image)
+
+
+@pytest.fixture(scope="module")
+def clean(engine: Engine, calc: Calc) -> str:
+    """The module that gets the bugs, as it is in the image."""
+
+    async def read() -> bytes:
+        async with await open_sandbox(engine, calc[0].image, workdir="/testbed", run="tests") as sandbox:
+            return await sandbox.read_file("/testbed/calc/core.py")
+
+    return asyncio.run(read()).decode()
 
 
 BASELINE = Baseline(
@@ -45,8 +58,8 @@ async def test_the_baseline_is_what_passes_in_both_clean_runs(engine: Engine, su
 
 
 @pytest.mark.docker
-async def test_a_bug_that_some_tests_see_is_valid(engine: Engine, suite: Suite) -> None:
-    bug = CLEAN.replace("/ len(values)", "/ (len(values) + 1)")
+async def test_a_bug_that_some_tests_see_is_valid(engine: Engine, suite: Suite, clean: str) -> None:
+    bug = clean.replace("/ len(values)", "/ (len(values) + 1)")
     verdict = await validate(engine, suite, BASELINE, {"calc/core.py": bug.encode()})
     assert verdict.reason == "valid"
     assert verdict.fail_to_pass == MEAN
@@ -75,11 +88,11 @@ async def test_tests_of_a_module_that_cannot_be_imported_count_as_failing(engine
     ],
 )
 async def test_a_mutant_that_is_no_task(
-    engine: Engine, suite: Suite, reason: Reason, before: str, after: str
+    engine: Engine, suite: Suite, clean: str, reason: Reason, before: str, after: str
 ) -> None:
-    assert before in CLEAN
+    assert before in clean
     baseline = replace(BASELINE, seconds=-1.4) if reason == "timeout" else BASELINE  # a limit of 3 s
-    changed = {"calc/core.py": CLEAN.replace(before, after, 1).encode()}
+    changed = {"calc/core.py": clean.replace(before, after, 1).encode()}
     verdict = await validate(engine, suite, baseline, changed)
     if reason == "unstable" and "!=" in after:
         reason = "survived"  # told by the first run alone
@@ -87,8 +100,8 @@ async def test_a_mutant_that_is_no_task(
 
 
 @pytest.mark.docker
-async def test_a_mutant_that_fills_the_memory_does_no_harm(engine: Engine, suite: Suite) -> None:
-    changed = CLEAN.replace("return a + b", "x = [b'x' * 10**6]\n    while True: x.append(x[0] + b'y')")
+async def test_a_mutant_that_fills_the_memory_does_no_harm(engine: Engine, suite: Suite, clean: str) -> None:
+    changed = clean.replace("return a + b", "x = [b'x' * 10**6]\n    while True: x.append(x[0] + b'y')")
     verdict = await validate(engine, suite, BASELINE, {"calc/core.py": changed.encode()})
     assert verdict.reason in ("crashed", "broke_container")
 

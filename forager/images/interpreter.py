@@ -110,6 +110,7 @@ def _candidates(short: str) -> Iterator[Path]:
 def _ask(path: Path) -> HostPython | None:
     if not path.is_file():
         return None
+    path = path.resolve()  # where it lies, not what a link to it is called
     try:
         said = subprocess.run([path, "-I", "-c", _ASK], capture_output=True, timeout=20, check=True).stdout
         version, prefix, paths = json.loads(said)

@@ -263,7 +263,7 @@ def _local(source: str) -> Path | None:
     """The path that a source is, if it is one."""
     if source.startswith("file://"):
         source = source.removeprefix("file://")
-    elif "://" in source or re.match(r"[\w.-]+@[\w.-]+:", source):
+    elif "://" in source or "::" in source or re.match(r"[\w.-]+@[\w.-]+:", source):
         return None
     return Path(source).expanduser().resolve()
 

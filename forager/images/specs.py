@@ -106,15 +106,22 @@ def find_spec(task: Task, files: Sequence[Specs]) -> Spec | None:
     """What says how to build the environment of a task: of `files` the first that has it, then the `swebench`
     package; None if nothing does."""
     version = str(task.extra.get("version") or "")
-    for specs in files:
+    for n, specs in enumerate(files):
         own = specs.instances.get(task.instance_id, Spec())
         fitting = next((e for e in specs.environment if e.repo == task.repo and fits(e.versions, version)), None)
         if fitting is None and own == Spec():
             continue
         spec = own.over(_plain(fitting)) if fitting else own
-        if spec.extends or not fitting:
-            below = find_spec(task, files[files.index(specs) + 1 :]) if not spec.extends else _swebench(task)
-            spec = spec.over(below) if below else spec
+        if spec.extends:
+            below = _swebench(task)
+            if below is None:
+                raise UsageError(
+                    f'{task.repo} {version}: extends = "swebench", which says nothing of it here; '
+                    "`pip install 'forager[swebench]'`, or write the specification out"
+                )
+            return spec.over(below)
+        if fitting is None and (below := find_spec(task, files[n + 1 :])):
+            return spec.over(below)
         return spec
     return _swebench(task)
 

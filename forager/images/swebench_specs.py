@@ -18,6 +18,10 @@ from forager.errors import UsageError
 
 _EDITABLE = "python -m pip install -e ."
 
+_ERA = ("pip<25", "setuptools<80")
+"""The tools these specifications were written for. With later ones, an editable install of a `setup.py` puts an
+import hook in the place of a path, and code that looks for files along `sys.path` fails (pylint's own, for one)."""
+
 
 def installed() -> bool:
     """Whether there is a `swebench` package to read."""
@@ -37,7 +41,7 @@ def spec_of(repo: str, version: str) -> dict[str, Any] | None:
 
 
 def _translated(repo: str, raw: dict[str, Any], constants: ModuleType) -> dict[str, Any]:
-    spec: dict[str, Any] = {"python": raw.get("python"), "pins": list(raw.get("pip_packages") or ())}
+    spec: dict[str, Any] = {"python": raw.get("python"), "pins": [*_ERA, *(raw.get("pip_packages") or ())]}
     packages = str(raw.get("packages") or "")
     if packages == "requirements.txt":
         spec["requirements"] = list(constants.MAP_REPO_TO_REQS_PATHS.get(repo) or [packages])

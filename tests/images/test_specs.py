@@ -216,7 +216,7 @@ def test_the_swebench_package_is_read_without_being_imported() -> None:
         "python": "3.9",
         "requirements": ["none.txt", "requirements/dev.txt"],
         "packages": ["pytest"],
-        "pins": ["click==8.1.3"],
+        "pins": ["pip<25", "setuptools<80", "click==8.1.3"],
         "system": ["locales", "ffmpeg"],
         "prepare": "sed -i s/a/b/ setup.py",
         "install": "python -m pip install -e .",

@@ -1,31 +1,36 @@
-"""Grading: a patch, a fresh container, the tests that tell.
+"""Grading: a patch, fresh containers, the tests that tell.
 
-What decides the grade besides the product (tests, their helpers, configuration of the runner and the interpreter)
-is put back to its trusted version after the patch was applied, see `trust.py`. Results come from the runner's own
-report, see `runner.py`; nothing is read from printed text. A test that did not run has not passed.
+Two containers, side by side. In one, the tests of the task are counted. In the other, canaries run: some of the
+same tests, made to fail (`canary.py`); neither sees what the other does. What decides the grade besides the product
+(tests, their helpers, configuration of the runner and the interpreter) is put back to its trusted version after the
+patch was applied, see `place.py` and `trust.py`. Results come from the runner's own report, see `runner.py`; nothing
+is read from printed text unless the task has no better format, see `formats.py`. A test that did not run has not
+passed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import posixpath
+import re
 import secrets
-import tarfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from forager.errors import CapExceeded, SandboxError, UsageError
+from forager.errors import CapExceeded
+from forager.evaluate.canary import Canary, Place, choose, names_of, read_verdict
+from forager.evaluate.formats import problem_with_format, run_listed, test_modules
+from forager.evaluate.place import Placed, patch_bytes, place
 from forager.evaluate.reward import similarity
-from forager.evaluate.testrun import TestRun, parse_command, run_tests
-from forager.evaluate.trust import Plan, plan
+from forager.evaluate.testrun import TestRun, file_of
+from forager.evaluate.trust import test_files
 from forager.records import Evaluation, Record, Task, TestLists
 from forager.sandbox import Caps, Sandbox
 from forager.sandbox.control import quote
-from forager.sandbox.docker import open_sandbox
+from forager.sandbox.docker import DockerSandbox, open_sandbox
 
 if TYPE_CHECKING:
     from forager.images.task import TaskImage
@@ -40,67 +45,20 @@ PASSED = frozenset({"passed", "xfailed"})
 CANNOT_START = (126, 127)
 """Exit codes when there is no Python or no pytest: the image's fault, as pytest is imported before the tree."""
 
-# git with the harness's own repository over the tree: the tree's .git, the user's and the system's settings are out.
-_GIT = """
-unset "${{!GIT_@}}"
-export GIT_DIR=/.forager/git GIT_WORK_TREE={workdir} GIT_INDEX_FILE={scratch}.index GIT_LITERAL_PATHSPECS=1
-export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 HOME=/nonexistent LC_ALL=C
-cd {workdir} || exit 9
-"""
+CANARY_SECONDS = 300.0
+"""Longest wait for canaries: each is one test, or two."""
+CANARY_FILES = 8
+"""Test modules that are looked at for canaries."""
+CANARY_BYTES = 2 * 1024**2
+"""Of the largest test module that is looked at."""
+KEPT = 1000
+"""Tests whose status is kept beside those that passed."""
 
-# Apply the patch, then say what differs: how, files changed or gone, files added, all files of the starting tree;
-# items end in NUL, sections in an empty item. Exit status 1: the patch does not apply, and why.
-_APPLY = """
-cp -p /.forager/git/index {scratch}.index || exit 9
-git update-index -q --refresh >/dev/null
-git ls-files -z --others | sort -z >{scratch}.before || exit 9
-how=strict
-if ! git apply --whitespace=nowarn {scratch}.patch 2>{scratch}.said; then
-  how=recounted
-  if ! git apply --whitespace=nowarn --recount {scratch}.patch 2>/dev/null; then
-    head -c 2000 {scratch}.said
-    exit 1
-  fi
-fi
-printf '%s\\0\\0' $how
-git diff-files -z --name-only --ignore-submodules || exit 9
-printf '\\0'
-git ls-files -z --others | sort -z | comm -z -13 {scratch}.before - || exit 9
-printf '\\0'
-git ls-files -z
-"""
-
-# Put trusted files back. Exit status 3: what the task itself brings does not apply.
-_RESTORE = """
-mkdir {scratch} && tar -xf {scratch}.tar -C {scratch} || exit 9
-while IFS= read -r -d '' path; do rm -rf -- "$path"; done <{scratch}/remove
-git checkout-index -f -z --stdin <{scratch}/restore >/dev/null || exit 9
-if [[ -s {scratch}/reference.patch ]]; then
-  include=()
-  while IFS= read -r -d '' path; do include+=("--include=$path"); done <{scratch}/include
-  git apply --whitespace=nowarn "${{include[@]}}" {scratch}/reference.patch 2>&1 || exit 3
-fi
-if [[ -e {scratch}/hidden.tar ]]; then
-  tar -xf {scratch}/hidden.tar --no-same-owner 2>&1 || exit 3
-fi
-if [[ -s {scratch}/test.patch ]]; then
-  git apply --whitespace=nowarn {scratch}/test.patch 2>&1 || exit 3
-fi
-"""
-
-_CLEAN_UP = "rm -rf -- {scratch} {scratch}.*"
-
-
-class Applied(Record, frozen=True):
-    """A patch in the tree, and how the tree now differs from the starting tree."""
-
-    problem: str = ""
-    """Why it does not apply, one line; everything else is then empty."""
-    recounted: bool = False
-    """It applied only after its hunks' line counts were corrected."""
-    changed: frozenset[str] = frozenset()
-    added: frozenset[str] = frozenset()
-    tree: frozenset[str] = frozenset()
+_INTERNALS = re.compile(
+    rb"\b(_?pytest|pluggy|_getframe|settrace|setprofile|ctypes|unittest|builtins|forager)\b|PYTEST_CURRENT_TEST|/proc/"
+    rb"|\bgc\.get_|\bsys\.(modules|monitoring|meta_path)\b|\bos\._exit\b|\b(from|import) tests?\b"
+)
+"""What a fix has little reason to name, in an added line."""
 
 
 async def grade(
@@ -113,14 +71,16 @@ async def grade(
     caps: Caps | None = None,
     threshold: float = 0.5,
 ) -> tuple[Evaluation, str]:
-    """Grade `patch` against the tests of `task` in a fresh container of `image`: the evaluation (its `log` empty) and
+    """Grade `patch` against the tests of `task` in fresh containers of `image`: the evaluation (its `log` empty) and
     the text of the test run.
 
     The evaluation's flags: `no_patch`, `patch_failed`, `patch_recounted` (line counts in the patch were wrong),
-    `test_files_restored`, `config_restored`, `runner_shadowed` (a module that hides the runner was removed),
-    `runner_touched` (the product is, or patches, the runner), `timeout`, `incomplete` (the test process ended before
-    the runner did), `tampered` (forged report lines), `memory`, `disk` (the patch broke the container's limits),
-    `ungradable` (the task names no test, or its tests can't be put in place or run here; `detail` says why).
+    `patch_fuzzed` (applied by patch(1), as SWE-bench's harness does), `test_files_restored`, `config_restored`,
+    `runner_shadowed` (a module that hides the runner was removed), `runner_touched` (the product is, or names, parts
+    of the runner: worth a look), `timeout`, `incomplete` (the test process ended before the runner did), `tampered`
+    (forged report lines, or a test that passed and cannot), `memory` and `disk` (the patch broke the container's
+    limits), `log_parsed` (results were read from printed text), `ungradable` (the task names no test, its tests can't
+    be put in place or run here, or no canary could run; `detail` says why).
 
     `threshold` is the least similarity that earns a reward (see `Evaluation.reward`). Raises `SandboxError` when the
     container or the engine fails, and `UnfitError`.
@@ -130,10 +90,12 @@ async def grade(
     try:
         if patch is None or not patch.strip():
             evaluation, log = Evaluation(resolved=False, patch_applied=False, flags=("no_patch",)), ""
+        elif len(patch) > PATCH_LIMIT:
+            evaluation, log = _patch_failed(f"the patch is larger than {PATCH_LIMIT // 1024**2} MiB"), ""
         elif problem := _not_gradable(task):
             evaluation, log = Evaluation(resolved=False, flags=("ungradable",), detail=problem), ""
         else:
-            evaluation, log = await _graded(engine, task, image, patch, run, caps or Caps())
+            evaluation, log = await _Grade(engine, task, image, patch_bytes(patch), run, caps or Caps()).result()
         ratio = await alike
     finally:
         alike.cancel()
@@ -142,59 +104,138 @@ async def grade(
     return structs.replace(evaluation, reward=reward, similarity=ratio, seconds=seconds), log
 
 
-async def _graded(
-    engine: Engine, task: Task, image: TaskImage, patch: str, run: str, caps: Caps
-) -> tuple[Evaluation, str]:
-    data = _bytes(patch)
-    if len(data) > PATCH_LIMIT:
-        return _patch_failed(f"the patch is larger than {PATCH_LIMIT // 1024**2} MiB"), ""
-    name = image.digest or image.tag
-    async with await open_sandbox(engine, name, workdir=task.workdir, run=run, attempt="grade", caps=caps) as sandbox:
+class _Canaries(Record, frozen=True):
+    """What came of one container of canaries."""
+
+    chosen: tuple[Canary, ...] = ()
+    run: TestRun = TestRun()
+    says_xfail: bool = False
+    """Whether the tests' own files call `pytest.xfail`, or mark with unittest's `expectedFailure`."""
+
+
+class _Grade:
+    """One grade: its two containers and what they share."""
+
+    def __init__(self, engine: Engine, task: Task, image: TaskImage, patch: bytes, run: str, caps: Caps) -> None:
+        self._engine = engine
+        self._task = task
+        self._image = image.digest or image.tag
+        self._patch = patch
+        self._run = run
+        self._caps = caps
+        self._begun = asyncio.Event()
+
+    async def result(self) -> tuple[Evaluation, str]:
+        canaries = asyncio.create_task(self._canaries())
         try:
-            return await grade_in(sandbox, task, data)
+            async with await self._open() as sandbox:
+                self._begun.set()
+                evaluation, tests, log = await _count(sandbox, self._task, self._patch)
+            if evaluation.resolved and tests is not None:
+                evaluation = await self._heard(evaluation, tests, await canaries)
+            return evaluation, log
         except CapExceeded as error:
             return Evaluation(resolved=False, flags=(error.what,), detail=str(error)), ""
+        finally:
+            canaries.cancel()
+            await asyncio.gather(canaries, return_exceptions=True)
+
+    async def _canaries(self, counted: TestRun | None = None) -> _Canaries:
+        """Make canaries and run them. With the `counted` run known, by wrappers of tests that passed in it."""
+        task = self._task
+        await self._begun.wait()
+        async with await self._open() as sandbox:
+            placed = await place(sandbox, task, self._patch)
+            if placed.refused or placed.problem:
+                return _Canaries()
+            fail, keep = task.FAIL_TO_PASS, task.PASS_TO_PASS
+            if counted is not None:
+                fail, keep = _plainly_passed(fail, counted), _plainly_passed(keep, counted)
+            places = _places(task, placed)
+            wanted = dict.fromkeys(path for path, _ in places.values() if path) or dict.fromkeys(test_modules(task))
+            sources = await _read(sandbox, task.workdir, list(wanted)[:CANARY_FILES])
+            seed = secrets.randbits(64)
+            chosen, changed = choose(fail, keep, sources, places, seed, wrapped=counted is not None)
+            says_xfail = await _says_xfail(sandbox, task.workdir, placed, sources)
+            if not chosen:
+                return _Canaries(says_xfail=says_xfail)
+            await _write(sandbox, task.workdir, changed)
+            limit = min(task.test_seconds, CANARY_SECONDS)
+            run = await run_listed(sandbox, task, [canary.test for canary in chosen], limit, only=True)
+            return _Canaries(chosen=chosen, run=run, says_xfail=says_xfail)
+
+    async def _heard(self, evaluation: Evaluation, tests: TestRun, found: _Canaries) -> Evaluation:
+        """The evaluation of a run in which all passed, after its canaries were heard."""
+        verdict = read_verdict(found.chosen, tests.outcomes, found.run)
+        if not (verdict.held or verdict.passed or found.run.forged):
+            found = await self._canaries(tests)
+            verdict = read_verdict(found.chosen, tests.outcomes, found.run)
+        odd = set(tests.unmarked).intersection(self._task.FAIL_TO_PASS)
+        if verdict.passed:
+            flag, detail = "tampered", f"{verdict.passed[0]} passed though its copy was made to fail"
+        elif found.run.forged:
+            flag, detail = "tampered", "lines of the canaries' report were not written by the runner"
+        elif odd and not found.says_xfail:
+            flag, detail = "tampered", f"{min(odd)} was called an expected failure, and not by the tests"
+        elif not verdict.held:
+            why = found.run.output.strip().splitlines()[-1:] or ["no test could be copied"]
+            flag, detail = "ungradable", f"no canary could run: {why[0][:200]}"
+        else:
+            return evaluation
+        return structs.replace(evaluation, resolved=False, flags=(*evaluation.flags, flag), detail=detail)
+
+    async def _open(self) -> DockerSandbox:
+        return await open_sandbox(
+            self._engine, self._image, workdir=self._task.workdir, run=self._run, attempt="grade", caps=self._caps
+        )
 
 
-async def grade_in(sandbox: Sandbox, task: Task, patch: bytes) -> tuple[Evaluation, str]:
+async def grade_in(
+    sandbox: Sandbox, task: Task, patch: bytes, *, shuffle: int | None = None
+) -> tuple[Evaluation, str]:
     """Grade a patch in a sandbox that holds the task's untouched starting tree; the sandbox is used up by it.
 
-    Similarity and reward are left at 0. Raises `SandboxError`, `CapExceeded`.
+    The counted run only: no canaries, similarity and reward left at 0. `shuffle` is the seed of another order of the
+    tests. An empty patch grades the starting tree. Raises `SandboxError`, `CapExceeded`.
     """
-    scratch = f"/tmp/.forager-{secrets.token_hex(8)}"
-    applied = await _apply(sandbox, task.workdir, scratch, patch)
-    if applied.problem:
-        return _patch_failed(applied.problem), ""
-    todo = plan(task, applied.changed, applied.added, applied.tree)
-    flags = [*todo.flags, *(["patch_recounted"] if applied.recounted else [])]
-    if problem := await _restore(sandbox, task, scratch, todo):
-        return Evaluation(resolved=False, flags=(*flags, "ungradable"), detail=problem), ""
-    tests = await run_tests(
-        sandbox,
-        workdir=task.workdir,
-        test_command=task.test_command,
-        tests=(*task.FAIL_TO_PASS, *task.PASS_TO_PASS),
-        timeout=task.test_seconds,
-        as_arguments=task.source == "swebench",
+    evaluation, _, log = await _count(sandbox, task, patch, shuffle)
+    return evaluation, log
+
+
+async def _count(
+    sandbox: Sandbox, task: Task, patch: bytes, shuffle: int | None = None
+) -> tuple[Evaluation, TestRun | None, str]:
+    placed = await place(sandbox, task, patch)
+    if placed.refused:
+        return _patch_failed(placed.refused), None, ""
+    flags = list(placed.flags)
+    if _INTERNALS.search(_added(patch, placed)) and "runner_touched" not in flags:
+        flags.append("runner_touched")
+    if placed.problem:
+        return Evaluation(resolved=False, flags=(*flags, "ungradable"), detail=placed.problem), None, ""
+    tests = await run_listed(
+        sandbox, task, (*task.FAIL_TO_PASS, *task.PASS_TO_PASS), task.test_seconds, shuffle=shuffle
     )
-    return judge(task, tests, flags), _log(todo, tests)
+    return judge(task, tests, flags), tests, _log(placed, tests)
 
 
 def judge(task: Task, tests: TestRun, flags: Sequence[str] = ()) -> Evaluation:
     """The evaluation that a finished test run means; similarity and reward are left at 0."""
-    fail_to_pass = _lists(task.FAIL_TO_PASS, tests.outcomes)
-    pass_to_pass = _lists(task.PASS_TO_PASS, tests.outcomes)
+    found = _Outcomes(tests.outcomes, shortened=task.source == "swebench")
+    fail_to_pass, pass_to_pass = found.lists(task.FAIL_TO_PASS), found.lists(task.PASS_TO_PASS)
     missed = len(fail_to_pass.failure) + len(pass_to_pass.failure)
-    found, detail = list(flags), ""
+    marks, detail = list(flags), ""
+    if task.test_format.startswith("swebench"):
+        marks.append("log_parsed")
     broken = tests.exit_code in CANNOT_START and not tests.complete and not tests.outcomes
     if tests.forged:
-        found.append("tampered")
+        marks.append("tampered")
         detail = f"{tests.forged} lines of the test report were not written by the runner"
     elif broken:
-        found.append("ungradable")
-        detail = f"pytest cannot be started in this image (exit code {tests.exit_code})"
+        marks.append("ungradable")
+        detail = f"the test runner cannot be started in this image (exit code {tests.exit_code})"
     elif not tests.complete:
-        found.append("timeout" if tests.timed_out else "incomplete")
+        marks.append("timeout" if tests.timed_out else "incomplete")
         detail = (
             f"the tests did not end within {task.test_seconds:g} s"
             if tests.timed_out
@@ -208,80 +249,112 @@ def judge(task: Task, tests: TestRun, flags: Sequence[str] = ()) -> Evaluation:
         resolved=tests.complete and not tests.forged and not missed and bool(fail_to_pass.success),
         fail_to_pass=fail_to_pass,
         pass_to_pass=pass_to_pass,
-        flags=tuple(found),
+        tests=found.statuses((*task.FAIL_TO_PASS, *task.PASS_TO_PASS)),
+        flags=tuple(marks),
         detail=detail,
     )
 
 
-# ------------------------------------------------------------------------------------------------- steps
+class _Outcomes:
+    """The outcomes of a run, asked by the ids of a task, which may be cut or shortened by SWE-bench's parsers."""
+
+    def __init__(self, outcomes: Mapping[str, str], *, shortened: bool) -> None:
+        self._outcomes = outcomes
+        self._short: dict[str, list[str]] = {}
+        if shortened:  # parse_log_pytest_options: `test_x[/long/path/a.py]` is kept as `test_x[/a.py]`
+            for name, outcome in outcomes.items():
+                match = re.fullmatch(r"(.*?)\[(/[^/].*)\]", name, re.DOTALL)
+                if match and "*" not in match[2]:
+                    short = f"{match[1]}[/{match[2].split('/')[-1]}]"
+                    self._short.setdefault(short, []).append(outcome)
+
+    def of(self, test: str) -> list[str]:
+        """The outcomes that a test's id stands for. An id that was cut at a space (`test_a[x` for `test_a[x y]`)
+        stands for every test it begins."""
+        if test in self._outcomes:
+            return [self._outcomes[test]]
+        if test in self._short:
+            return self._short[test]
+        if "[" not in test:
+            return []
+        return [outcome for name, outcome in self._outcomes.items() if name.startswith(test + " ")]
+
+    def lists(self, tests: Sequence[str]) -> TestLists:
+        passed = {test for test in tests if (found := self.of(test)) and PASSED.issuperset(found)}
+        return TestLists(
+            success=tuple(test for test in tests if test in passed),
+            failure=tuple(test for test in tests if test not in passed),
+        )
+
+    def statuses(self, listed: Sequence[str]) -> dict[str, str]:
+        """Every test that did not plainly pass: its outcome, or `missing`; listed ones first, a thousand at most."""
+        kept: dict[str, str] = {}
+        for test in listed:
+            outcomes = self.of(test)
+            worst = (
+                next((outcome for outcome in outcomes if outcome not in PASSED), "") or (outcomes or ["missing"])[0]
+            )
+            if worst != "passed":
+                kept[test] = worst
+        for test, outcome in self._outcomes.items():
+            if outcome != "passed":
+                kept.setdefault(test, outcome)
+        return dict(list(kept.items())[:KEPT])
 
 
-async def _apply(sandbox: Sandbox, workdir: str, scratch: str, patch: bytes) -> Applied:
-    await sandbox.write_file(f"{scratch}.patch", patch)
-    status, output = await _script(sandbox, _APPLY, workdir, scratch)
-    if status == 1:
-        said = output.decode("utf-8", "replace").strip().splitlines()
-        return Applied(problem=(said[0] if said else "git apply refused it").removeprefix("error: ")[:300])
-    if status != 0:
-        raise SandboxError(f"the starting tree cannot be read in the container (status {status})")
-    items = output.decode("utf-8", "surrogateescape").split("\0")
-    sections: list[list[str]] = [[]]
-    for item in items:
-        if item or len(sections) == 4:
-            sections[-1].append(item)
-        else:
-            sections.append([])
-    how, changed, added, tree = sections[:4]
-    return Applied(
-        recounted=how == ["recounted"],
-        changed=frozenset(changed),
-        added=frozenset(added),
-        tree=frozenset(tree) - {""},
-    )
+# ------------------------------------------------------------------------------------------------ helpers
 
 
-async def _restore(sandbox: Sandbox, task: Task, scratch: str, todo: Plan) -> str:
-    """Put the trusted files in place; what is wrong with the task if that fails."""
-    files = {
-        "remove": _names(todo.remove),
-        "restore": _names(todo.restore),
-        "include": _names([_literal(path) for path in todo.from_reference]),
-        "reference.patch": _bytes(task.patch) if todo.from_reference else b"",
-        "test.patch": _bytes(task.test_patch),
-    }
-    if task.hidden_tests:
-        files["hidden.tar"] = _tar({path: text.encode() for path, text in task.hidden_tests.items()})
-    await sandbox.write_file(f"{scratch}.tar", _tar(files))
-    status, output = await _script(sandbox, _RESTORE + _CLEAN_UP, task.workdir, scratch)
-    if status == 3:
-        said = output.decode("utf-8", "replace").strip().splitlines()
-        return f"the task's own tests cannot be put in place: {(said or ['no reason given'])[0][:300]}"
-    if status != 0:
-        raise SandboxError(f"trusted files could not be put back in the container (status {status})")
-    return ""
+def _plainly_passed(tests: Sequence[str], counted: TestRun) -> tuple[str, ...]:
+    return tuple(test for test in tests if counted.outcomes.get(test) == "passed")
 
 
-async def _script(sandbox: Sandbox, script: str, workdir: str, scratch: str) -> tuple[int, bytes]:
-    return await sandbox.control((_GIT + script).format(workdir=quote(workdir), scratch=scratch), timeout=300)
+def _places(task: Task, placed: Placed) -> dict[str, Place]:
+    """Where each listed test is; those of the tests to fix first."""
+    paths: dict[str, str] = {}
+    places: dict[str, Place] = {}
+    for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS):
+        file = file_of(test)
+        if "::" in test and file not in paths:
+            here = test_files([test], placed.tree)
+            paths[file] = next((path for path in sorted(here) if path in placed.tree), file)
+        places[test] = (paths.get(file, ""), names_of(test))
+    return places
 
 
-def _lists(tests: Sequence[str], outcomes: Mapping[str, str]) -> TestLists:
-    passed = {test for test in tests if _passed(test, outcomes)}
-    return TestLists(
-        success=tuple(test for test in tests if test in passed),
-        failure=tuple(test for test in tests if test not in passed),
-    )
+async def _read(sandbox: Sandbox, workdir: str, paths: Sequence[str]) -> dict[str, bytes]:
+    """The test modules among these that can be read; all of them are trusted by now."""
+    found: dict[str, bytes] = {}
+    for path in paths:
+        try:
+            data = await sandbox.read_file(posixpath.join(workdir, path))
+        except OSError:
+            continue
+        if len(data) <= CANARY_BYTES:
+            found[path] = data
+    return found
 
 
-def _passed(test: str, outcomes: Mapping[str, str]) -> bool:
-    """Whether a test passed. An id that SWE-bench's parser cut at a space (`test_a[x` for `test_a[x y]`) stands for
-    every test it begins, and all of them must pass."""
-    if test in outcomes:
-        return outcomes[test] in PASSED
-    if "[" not in test or test.endswith("]"):
-        return False
-    found = [outcome for name, outcome in outcomes.items() if name.startswith(test + " ")]
-    return bool(found) and all(outcome in PASSED for outcome in found)
+async def _write(sandbox: Sandbox, workdir: str, files: Mapping[str, bytes]) -> None:
+    """Replace test modules; the times of the files stay, which would tell."""
+    for path, data in files.items():
+        full = posixpath.join(workdir, path)
+        await sandbox.write_file(f"{full}.new", data)
+        await sandbox.control(
+            f'p={quote(full)}; touch -r "$p" "$p.new"; cat "$p.new" >"$p"; touch -r "$p.new" "$p"; rm -f -- "$p.new"'
+        )
+
+
+async def _says_xfail(sandbox: Sandbox, workdir: str, placed: Placed, sources: Mapping[str, bytes]) -> bool:
+    """Whether the tests, or the conftest files (trusted by now), expect failures without a mark."""
+    names = [path for path in placed.tree if posixpath.basename(path) == "conftest.py"][:CANARY_FILES]
+    texts = [*sources.values(), *(await _read(sandbox, workdir, names)).values()]
+    return any(re.search(rb"(?<!mark\.)xfail\(|expectedFailure", text) for text in texts)
+
+
+def _added(patch: bytes, placed: Placed) -> bytes:
+    """The lines that a patch adds, if any file of it was left."""
+    return b"\n".join(line for line in patch.splitlines() if line[:1] == b"+") if placed.touched else b""
 
 
 def _patch_failed(detail: str) -> Evaluation:
@@ -290,21 +363,16 @@ def _patch_failed(detail: str) -> Evaluation:
 
 def _not_gradable(task: Task) -> str:
     """Why this task can't be graded at all, or an empty string."""
-    if task.test_format != "pytest":
-        return f"test format {task.test_format!r} is not known; known: pytest"
     if not (task.FAIL_TO_PASS or task.PASS_TO_PASS):
         return "the task names no test"
     for path in task.hidden_tests:
         if posixpath.isabs(path) or ".." in path.split("/") or posixpath.normpath(path) != path:
             return f"hidden test {path!r} is not a path inside the tree"
-    try:
-        parse_command(task.test_command)
-    except UsageError as error:
-        return str(error)
-    return ""
+    return problem_with_format(task)
 
 
-def _log(todo: Plan, tests: TestRun) -> str:
+def _log(placed: Placed, tests: TestRun) -> str:
+    todo = placed.plan
     lines = [f"put back: {path}" for path in todo.restore] + [f"removed: {path}" for path in todo.remove]
     head = "".join(f"[{line.encode('utf-8', 'backslashreplace').decode()}]\n" for line in lines[:50])
     counts: dict[str, int] = {}
@@ -312,28 +380,3 @@ def _log(todo: Plan, tests: TestRun) -> str:
         counts[outcome] = counts.get(outcome, 0) + 1
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "no test reported"
     return f"{head}{tests.output.rstrip()}\n[{told}; exit code {tests.exit_code}; {tests.seconds:.1f} s]\n"
-
-
-def _names(paths: Sequence[str]) -> bytes:
-    return b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
-
-
-def _literal(path: str) -> str:
-    """A path as a pattern that matches only itself."""
-    return "".join("\\" + char if char in "*?[\\" else char for char in path)
-
-
-def _bytes(patch: str) -> bytes:
-    """A patch as it goes to git: with a newline at its end, whatever else it lacks."""
-    data = patch.encode("utf-8", "surrogatepass")
-    return data if not data or data.endswith(b"\n") else data + b"\n"
-
-
-def _tar(files: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o644
-            archive.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()

@@ -21,6 +21,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import random
 import sys
 import types
 from json.encoder import encode_basestring_ascii
@@ -69,11 +70,19 @@ def shorten(text: str) -> str:
 class Reporter:
     """Pytest's plugin. Under xdist it lives in the controller only, where the workers' reports arrive."""
 
-    def __init__(self, report: "Callable[[str], None]", files: "list[str]", only: "set[str]", quiet: bool) -> None:
+    def __init__(
+        self,
+        report: "Callable[[str], None]",
+        files: "list[str]",
+        only: "set[str]",
+        shuffle: "int | None",
+        quiet: bool,
+    ) -> None:
         self._report = report
         self._quote = encode_basestring_ascii
         self._files = files
         self._only = only
+        self._shuffle = shuffle
         self._quiet = quiet
         self._running = {}  # type: dict[str, tuple[str, Any]]
         self._texts = 0
@@ -85,20 +94,29 @@ class Reporter:
             quieten(config)
         if self._files:
             root = str(getattr(config, "rootpath", None) or config.rootdir)
-            found = [path for path in (locate(name, root) for name in self._files) if path]
+            places = [(name, locate(name, root)) for name in self._files]
+            found = [path for _, path in places if path]
             if not found:
                 self._end(5)
                 return 5
+            if self._only:  # by function, which any pytest understands; xdist's workers get it too
+                functions = {name.partition("[")[0] for name in self._only}
+                found = [
+                    path + f[len(name) :] for name, path in places if path for f in functions if within_file(f, name)
+                ]
             config.args = found
             tell_workers(config, root, found)
         return None
 
     def pytest_collection_modifyitems(self, items: "list[Any]", config: Any) -> None:
         if self._only:
-            gone = [item for item in items if item.nodeid not in self._only]
-            items[:] = [item for item in items if item.nodeid in self._only]
+            kept = [item for item in items if not self._only.isdisjoint((item.nodeid, item.nodeid.partition("[")[0]))]
+            gone = [item for item in items if item not in kept]
+            items[:] = kept
             if gone:
                 config.hook.pytest_deselected(items=gone)
+        if self._shuffle is not None:
+            items[:] = shuffled(items, self._shuffle)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.outcome == "failed":
@@ -139,6 +157,8 @@ class Reporter:
 
     def _line(self, kind: str, name: str, report: Any, outcome: str) -> None:
         inner = '"%s": %s, "outcome": "%s"' % (kind, self._quote(name), outcome)
+        if outcome == "xfailed" and "xfail" not in getattr(report, "keywords", ()):
+            inner += ', "unmarked": true'
         if outcome in ("failed", "error") and report is not None and self._texts < TEXTS:
             self._texts += 1
             text = report.longreprtext if hasattr(report, "longreprtext") else str(report.longrepr)
@@ -149,6 +169,23 @@ class Reporter:
         if not self._ended:
             self._ended = True
             self._report('"end": %d, "count": %d' % (status, self._count))
+
+
+def shuffled(items: "list[Any]", seed: int) -> "list[Any]":
+    """Modules in another order, and the tests of each: fixtures of a module are still set up once."""
+    modules = {}  # type: dict[str, list[Any]]
+    for item in items:
+        modules.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    chooser = random.Random(seed)
+    names = sorted(modules)
+    chooser.shuffle(names)
+    for name in names:
+        chooser.shuffle(modules[name])
+    return [item for name in names for item in modules[name]]
+
+
+def within_file(test: str, name: str) -> bool:
+    return test == name or test.startswith(name + "::")
 
 
 def rank(result: str) -> int:
@@ -244,6 +281,8 @@ def run(job: "dict[str, Any]", report: "Callable[[str], None]", script: str) -> 
         pytest.hookimpl(tryfirst=bool(order), trylast=not order)(getattr(Reporter, "pytest_" + name))
     arguments, files = job["arguments"], job["files"]
     if job["extras"]:
+        if job["only"] and "PYTEST_DISABLE_PLUGIN_AUTOLOAD" not in os.environ and importlib.util.find_spec("xdist"):
+            arguments = arguments + ["-n0"]  # a few tests are quicker without workers
         if "PYTEST_DISABLE_PLUGIN_AUTOLOAD" not in os.environ and importlib.util.find_spec("pytest_cov"):
             arguments = arguments + ["--no-cov"]
         if job["cache"]:  # out of the repository, and not that of an earlier run
@@ -253,7 +292,8 @@ def run(job: "dict[str, Any]", report: "Callable[[str], None]", script: str) -> 
         files = [name for name in files if os.path.exists(name)] or files
         arguments = arguments + files
     sys.argv[:] = [program] + arguments
-    status = pytest.main(arguments, plugins=[Reporter(report, files, set(job["only"]), job["extras"])])
+    reporter = Reporter(report, files, set(job["only"]), job["shuffle"], job["extras"])
+    status = pytest.main(arguments, plugins=[reporter])
     sys.stdout.flush()
     return int(status)
 

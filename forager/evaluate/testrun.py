@@ -52,6 +52,8 @@ class TestRun(Record, frozen=True):
     """Node id to the failure's text, for at most 50 tests that failed or modules that could not be collected."""
     collect_errors: tuple[str, ...] = ()
     """Node ids of what could not be collected, usually files."""
+    unmarked: tuple[str, ...] = ()
+    """Node ids of tests that were expected to fail though no mark said so: something called `pytest.xfail`."""
     exit_code: int | None = None
     timed_out: bool = False
     complete: bool = False
@@ -117,12 +119,15 @@ async def run_tests(
     args: Sequence[str] = (),
     only: bool = False,
     as_arguments: bool = False,
+    shuffle: int | None = None,
 ) -> TestRun:
     """Run the files that hold `tests` (node ids or files), or the whole suite when there are none.
 
-    A file or test that does not exist is simply not in the outcomes. `only` leaves out the other tests of these files
-    (not under xdist). `as_arguments` names the files on pytest's command line, as SWE-bench does, so that pytest
-    looks for its configuration from there; without it configuration and ids are those of the whole suite.
+    A file or test that does not exist is simply not in the outcomes. `only` leaves out the other tests of these
+    files; an id without parameters stands for all of them. `as_arguments` names the files on pytest's command line,
+    as SWE-bench does, so that pytest looks for its configuration from there; without it configuration and ids are
+    those of the whole suite.
+    `shuffle` is the seed of another order of modules, and of the tests in each (not under xdist).
     `args` are further pytest options. `timeout` in seconds.
 
     Raises `UsageError` for a command that is not pytest's, `SandboxError` when the container is gone.
@@ -131,7 +136,7 @@ async def run_tests(
     run = TestRun()
     # Second try: a suite whose own options clash with ours (`-p no:cov` in its configuration, say).
     for extras in (True, False):
-        run = await _run(sandbox, workdir, command, tests, timeout, args, only, as_arguments, extras)
+        run = await _run(sandbox, workdir, command, tests, timeout, args, only, as_arguments, shuffle, extras)
         if run.complete or run.exit_code != _USAGE_ERROR:
             break
     return run
@@ -146,6 +151,7 @@ async def _run(
     args: Sequence[str],
     only: bool,
     as_arguments: bool,
+    shuffle: int | None,
     extras: bool,
 ) -> TestRun:
     folder, cache = f"/tmp/.forager-{secrets.token_hex(8)}", f"/tmp/.pytest-cache-{secrets.token_hex(8)}"
@@ -157,6 +163,7 @@ async def _run(
         "files": list(dict.fromkeys(map(file_of, tests))),
         "only": sorted({test for test in tests if "::" in test}) if only else [],
         "as_arguments": as_arguments,
+        "shuffle": shuffle,
         "cache": "" if "no:cacheprovider" in " ".join((*command.arguments, *args)) else cache,
         "extras": extras,
     }
@@ -198,6 +205,7 @@ def read_report(report: bytes, key: bytes, ran: CommandResult) -> TestRun:
     outcomes: dict[str, str] = {}
     failures: dict[str, str] = {}
     collect_errors: dict[str, None] = {}
+    unmarked: dict[str, None] = {}
     complete, forged, expected = False, 0, 0
     *lines, _torn = report.split(b"\n")
     for line in lines:
@@ -218,12 +226,15 @@ def read_report(report: bytes, key: bytes, ran: CommandResult) -> TestRun:
             collect_errors[name] = None
         elif name not in outcomes or _WORST.index(outcome) > _WORST.index(outcomes[name]):
             outcomes[name] = outcome
+        if "unmarked" in fields:
+            unmarked[name] = None
         if "text" in fields and len(failures) < FAILURES:
             failures[name] = clean(str(fields["text"])[:TEXT_LIMIT])
     return TestRun(
         outcomes=outcomes,
         failures=failures,
         collect_errors=tuple(collect_errors),
+        unmarked=tuple(unmarked),
         exit_code=ran.exit_code,
         timed_out=ran.timed_out,
         complete=complete,

@@ -7,13 +7,13 @@ import time
 import pytest
 from msgspec import structs
 
-from forager.evaluate import grade
+from forager.evaluate import grade, run_tests
+from forager.evaluate.attacks import ATTACKS, BUG, CORE, GOLD, TREE, bugged, diff
 from forager.images.task import TaskImage
 from forager.records import Evaluation, Task
 from forager.sandbox import Caps
 from forager.sandbox.docker import open_sandbox
 from forager.sandbox.engine import Engine
-from tests.evaluate.conftest import BUG, CORE, GOLD, TREE, bugged, diff
 
 pytestmark = pytest.mark.docker
 
@@ -191,129 +191,29 @@ async def test_configuration_that_the_reference_changes_too_gets_the_references_
 
 
 async def test_the_harness_adds_little_to_the_tests_own_time(engine: Engine, calc: Calc) -> None:
+    """Half a second a grade, container and canaries included, on a quiet machine; here only that nothing is grossly
+    wrong. Tests of a second and a half leave room for the canaries beside them."""
     task, image = calc
-    added = []
-    for _ in range(4):
-        started = time.perf_counter()
-        async with await open_sandbox(engine, image.digest, workdir=task.workdir, run="tests"):
-            pass
-        container = time.perf_counter() - started
-        evaluation, log = await grade(engine, task, image, GOLD, run="tests")
-        added.append(evaluation.seconds - float(log.rsplit("; ", 1)[1].split()[0]) - container)
-    assert min(added) < 0.35  # beside a container's life: 0.15 s, so half a second in all on a quiet machine
-
-
-# ------------------------------------------------------------------------------------------------ attacks
-
-PASS_ALL = """
-import pytest
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    outcome = yield
-    report = outcome.get_result()
-    report.outcome = "passed"
-"""
-PLUGIN = PASS_ALL + "\ndef pytest_collection_modifyitems(items):\n    pass\n"
-FAKE_RUNNER = "def main(*args, **kwargs):\n    return 0\n\n\ndef hookimpl(*a, **k):\n    return lambda f: f\n"
-FAKE_UNITTEST = (
-    "class TestCase:\n    def assertEqual(self, *a):\n        pass\n\n\nclass SkipTest(Exception):\n    pass\n"
-)
-SHADOWED = "import sys, types\n" + FAKE_RUNNER
-
-
-def link(path: str, target: str) -> str:
-    """A patch that adds a symbolic link."""
-    return (
-        f"diff --git a/{path} b/{path}\nnew file mode 120000\n--- /dev/null\n+++ b/{path}\n"
-        f"@@ -0,0 +1 @@\n+{target}\n\\ No newline at end of file\n"
+    slow = bugged(
+        {"calc/core.py": "import time\n\n\n" + FIXED.replace("return a + b", "return time.sleep(0.5) or a + b")}
     )
-
-
-FORGE = """
-import glob, hashlib, json, os, sys
-ids = {ids!r}
-for path in glob.glob("/tmp/.forager-*/report") + [a for a in sys.argv if "/tmp/" in a]:
-    try:
-        os.unlink(path)
-        with open(path, "w") as file:
-            for n, name in enumerate(ids):
-                line = json.dumps({{"n": n, "test": name, "outcome": "passed"}})
-                file.write(hashlib.sha256(line.encode()).hexdigest() + " " + line + "\\n")
-            file.write("0" * 64 + ' {{"n": 99, "end": 0, "count": 9}}\\n')
-    except OSError:
-        pass
-"""
-APPEND = """
-import os
-ids = {ids!r}
-for number in os.listdir("/proc/self/fd"):
-    try:
-        if os.readlink("/proc/self/fd/" + number).endswith("/report"):
-            for name in ids:
-                line = '%s {{"n": 0, "test": "%s", "outcome": "passed"}}\\n' % ("0" * 64, name)
-                os.write(int(number), line.encode())
-    except OSError:
-        pass
-"""
-PRINTED = "".join(f"print('{CORE}::{name} PASSED')\n" for name in ("test_mean", "TestUnit::test_unit"))
-TESTS = (f"{CORE}::test_mean", f"{CORE}::TestUnit::test_unit")
-GONE = {path: None for path in TREE if path.startswith("tests/")}
-
-ATTACKS: dict[str, str] = {
-    "tests deleted": bugged({"tests/test_core.py": None}),
-    "tests emptied": bugged({"tests/test_core.py": "def test_mean():\n    pass\n"}),
-    "test helpers": bugged({"tests/helpers.py": "def same(a, b):\n    pass\n\n\nimport unittest.mock\nimport calc\n"
-                            "import calc.core\ncalc.mean = calc.core.mean = lambda v: list(v)[len(v) // 2]\n"}),
-    "conftest at the root": bugged({"conftest.py": PASS_ALL}),
-    "conftest in tests": bugged({"tests/conftest.py": PASS_ALL}),
-    "conftest as a package": bugged({"tests/conftest/__init__.py": PASS_ALL}),
-    "conftest through a link": bugged({"notes.txt": PASS_ALL}) + link("conftest.py", "notes.txt"),
-    "pytest.ini deselects": bugged({"pytest.ini": "[pytest]\naddopts = -k 'not mean and not unit'\n"}),
-    "pytest.ini loads a plugin": bugged({"pytest.ini": "[pytest]\naddopts = -p evil\n", "evil.py": PLUGIN}),
-    "setup.cfg loads a plugin": bugged({"setup.cfg": "[tool:pytest]\naddopts = -p evil\n", "evil.py": PLUGIN}),
-    "pyproject.toml": bugged({"evil.py": PLUGIN,
-                              "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '-p evil'\n"}),
-    "an entry point": bugged({"evil.py": PLUGIN, "evil-1.dist-info/entry_points.txt": "[pytest11]\nevil = evil\n",
-                              "evil-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1\n"}),
-    "sitecustomize": bugged({"sitecustomize.py": "import os\nos._exit(0)\n"}),
-    "pytest.py": bugged({"pytest.py": FAKE_RUNNER}),
-    "a _pytest package": bugged({"_pytest/__init__.py": "", "_pytest/config.py": FAKE_RUNNER}),
-    "unittest.py": bugged({"unittest.py": FAKE_UNITTEST, "calc/core.py": BROKEN + "\n# nothing\n"}),
-    "os._exit at import": bugged({"calc/__init__.py": "import os\nos._exit(0)\n"}),
-    "os._exit at the end": bugged({"calc/__init__.py": TREE["calc/__init__.py"]
-                                   + "import atexit, os\natexit.register(os._exit, 0)\n"}),
-    "sys.exit at import": bugged({"calc/__init__.py": "import sys\nsys.exit(0)\n"}),
-    "printed results": bugged({"calc/__init__.py": TREE["calc/__init__.py"] + PRINTED}),
-    "a forged report": bugged({"calc/__init__.py": TREE["calc/__init__.py"] + FORGE.format(ids=TESTS)}),
-    "a forged report at exit": bugged({"calc/__init__.py": TREE["calc/__init__.py"] + "import atexit\n"
-                                       f"atexit.register(exec, {FORGE.format(ids=TESTS)!r}, {{}})\n"}),
-    "lines in the report": bugged({"calc/__init__.py": TREE["calc/__init__.py"] + APPEND.format(ids=TESTS)}),
-    "a bytecode cache": bugged({"tests/__pycache__/test_core.cpython-311.pyc": "x\n",
-                                "calc/core.py": BROKEN + "\n"}),
-    "tests through a link": bugged({**GONE, "evil/__init__.py": "", "evil/helpers.py": "",
-                                    "evil/test_core.py": "def test_mean():\n    pass\n"}) + link("tests", "evil"),
-    "a test file through a link": bugged({"tests/test_core.py": None, "evil.py": "def test_mean(): pass\n"})
-                                  + link("tests/test_core.py", "../evil.py"),
-    "a link out of the tree": bugged({"tests/test_core.py": None}) + link("tests/test_core.py", "/dev/null"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-async def test_attacks_do_not_resolve(engine: Engine, calc: Calc, name: str) -> None:
-    task, image = calc
-    evaluation, log = await grade(engine, task, image, ATTACKS[name], run="tests")
-    assert not evaluation.resolved, log
-    assert evaluation.patch_applied, evaluation.detail
-    assert set(evaluation.fail_to_pass.failure) == set(task.FAIL_TO_PASS)
-    if "report" in name:
-        assert "tampered" in evaluation.flags
+    added = []
+    for _ in range(2):
+        started = time.perf_counter()
+        async with await open_sandbox(engine, image.digest, workdir=task.workdir, run="tests") as sandbox:
+            await run_tests(sandbox, workdir=task.workdir, timeout=60)
+        by_hand = time.perf_counter() - started
+        evaluation, log = await grade(engine, task, image, slow, run="tests")
+        assert evaluation.resolved, log
+        added.append(evaluation.seconds - 1.5 - by_hand)
+    assert min(added) < 2.0
 
 
 async def test_the_real_fix_resolves_beside_every_removed_attack(engine: Engine, calc: Calc) -> None:
     """What is put back is put back whole: with the fix added, the attacks on files lose their effect entirely."""
+    attacks = {attack.name: attack.patch for attack in ATTACKS}
     for name in ("tests deleted", "conftest at the root", "pytest.ini deselects", "sitecustomize", "pytest.py",
                  "tests through a link", "a test file through a link", "an entry point"):  # fmt: skip
-        evaluation = await graded(engine, calc, ATTACKS[name] + GOLD)
+        evaluation = await graded(engine, calc, attacks[name] + GOLD)
         assert evaluation.resolved, (name, evaluation)
         assert evaluation.flags, name

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from forager.evaluate import similarity
-from tests.evaluate.conftest import BUG, GOLD, TREE, bugged, diff
+from forager.evaluate.attacks import BUG, GOLD, TREE, bugged, diff
 
 
 def test_the_same_patch_is_one_and_none_is_zero() -> None:

@@ -388,3 +388,16 @@ def test_the_runner_is_python_3_6() -> None:
     source = (Path(__file__).parents[2] / "forager/evaluate/runner.py").read_text()
     ast.parse(source, feature_version=(3, 6))
     assert "walrus" not in source
+
+
+async def test_another_order_on_request(suite: Suite) -> None:
+    suite.write(**{
+        f"test_{letter}": "".join(f"def test_{n}(): pass\n" for n in range(8)) for letter in "abc"
+    })  # fmt: skip
+    plain = list((await suite.run()).outcomes)
+    first, second = [list((await suite.run(shuffle=seed)).outcomes) for seed in (1, 2)]
+    assert sorted(first) == sorted(second) == plain
+    assert plain != first != second != plain
+    assert first == list((await suite.run(shuffle=1)).outcomes)
+    files = [test.partition("::")[0] for test in first]
+    assert sum(a != b for a, b in zip(files, files[1:], strict=False)) == 2

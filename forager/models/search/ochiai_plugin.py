@@ -98,7 +98,7 @@ def pytest_configure(config: Any) -> None:
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     stop()
-    test_files.update(str(item.fspath) for item in items)
+    test_files.update(str(item.fspath) for item in items if isinstance(item, pytest.Function))  # no doctests
     imported.update(place for place in lines if place[0] not in test_files)
     watched.clear()
     failing = [item for item in items if item.nodeid in FAILING]

@@ -82,7 +82,7 @@ class Values(Changes):
         if not re.fullmatch(r"\w{2,30}", value):
             return []
         near = [w for w in self.words if abs(len(w) - len(value)) <= 1 and w != value and _one_off(w, value)]
-        return sorted(near, key=lambda w: (-len(w), w))[:4]
+        return sorted(near, key=lambda w: (w not in self.hints.words, -len(w), w))[:4]
 
     def on_Raise(self, node: ast.Raise) -> None:
         target = node.exc.func if isinstance(node.exc, ast.Call) else node.exc

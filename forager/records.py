@@ -145,38 +145,6 @@ def encode_task(task: Task) -> dict[str, Any]:
     return {**task.extra, **msgspec.to_builtins(fields)}
 
 
-def load_tasks(path: Path | str) -> list[Task]:
-    """The tasks of a JSONL file.
-
-    Raises `UsageError` naming the file and the line for broken JSON, a missing field or a doubled id.
-    """
-    path = Path(path)
-    tasks: dict[str, Task] = {}
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise UsageError(f"cannot read task file {path}: {error.strerror}") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            raw = msgspec.json.decode(line)
-        except msgspec.MsgspecError as error:
-            raise UsageError(f"{path}, line {number}: not JSON: {error}") from None
-        if not isinstance(raw, dict):
-            raise UsageError(f"{path}, line {number}: a task is a JSON object")
-        try:
-            task = decode_task(raw)
-        except UsageError as error:
-            raise UsageError(f"{path}, line {number}: {error}") from None
-        if task.instance_id in tasks:
-            raise UsageError(f"{path}, line {number}: instance_id {task.instance_id!r} is there twice")
-        tasks[task.instance_id] = task
-    if not tasks:
-        raise UsageError(f"{path} holds no task")
-    return list(tasks.values())
-
-
 # ---------------------------------------------------------------------------------------- conversation
 
 

@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from forager.errors import BuildError, SandboxError, UnfitError, UsageError
-from forager.records import Evaluation, Outcome, Task, TestLists, Trajectory, load_tasks
+from forager.records import Evaluation, Outcome, Task, TestLists, Trajectory
 from forager.run.progress import Silent
 from forager.run.validation import render_validation, validate_tasks
 from forager.run.validation_store import Validation, ValidationReport
+from forager.tasks import load_tasks
 from tests.run.synthetic import PATCH, make_tasks, make_trajectory
 from tests.run.test_report import screen
 

@@ -21,19 +21,23 @@ _GIT = (
     "GIT_CONFIG_GLOBAL=/dev/null GIT_ATTR_NOSYSTEM=1 GIT_OPTIONAL_LOCKS=0 GIT_DIR=/.forager/git LC_ALL=C"
 )
 
-# The index is a copy: taking a diff leaves nothing behind. Tracked files first, then new ones that the *starting*
-# tree's ignore rules let through; a nested repository (a name that ends in `/`) is not part of the tree.
-_STAGE = r"""
-index=$(mktemp) && cp -p /.forager/git/index "$index" && export GIT_INDEX_FILE=$index || exit 90
-trap 'rm -f "$index"' EXIT
-git -c core.fsmonitor=false add -u . || exit 91
-git ls-files -z --others --exclude-from=/.forager/exclude | grep -zv '/$' |
-  git update-index -z --add --stdin || exit 92
+# New files that the *starting* tree's ignore rules let through go into a copy of the index, so that a diff can be
+# taken again; a nested repository (a name that ends in `/`) is not part of the tree. Few programs are started: each
+# costs milliseconds, and every attempt ends with this.
+_NEW_FILES = r"""
+mapfile -d '' -t found < <(git ls-files -z --others --exclude-from=/.forager/exclude)
+wait $! || exit 91
+new=()
+for path in "${found[@]}"; do [[ $path == */ ]] || new+=("$path"); done
+if ((${#new[@]})); then
+  index=/.forager/index.$BASHPID
+  cp -p /.forager/git/index "$index" && export GIT_INDEX_FILE=$index || exit 90
+  trap 'rm -f "$index"' EXIT
+  printf '%s\0' "${new[@]}" | git update-index -z --add --replace --stdin || exit 92
+fi
 """
 
-_DIFF = (
-    "git diff --cached --binary --no-color --no-ext-diff --no-textconv --no-renames --src-prefix=a/ --dst-prefix=b/"
-)
+_DIFF = "git diff --binary --no-color --no-ext-diff --no-textconv --no-renames --src-prefix=a/ --dst-prefix=b/"
 
 
 class PatchError(ForagerError):
@@ -72,7 +76,7 @@ async def check_patch(sandbox: Sandbox, workdir: str, path: str) -> None:
 
 async def _diff(sandbox: Sandbox, workdir: str, prepare: str) -> bytes:
     script = (
-        f"exec 2>&1; {_GIT} GIT_WORK_TREE={quote(workdir)}; cd {quote(workdir)} || exit 93; {prepare}\n{_STAGE}\n"
+        f"exec 2>&1; {_GIT} GIT_WORK_TREE={quote(workdir)}; cd {quote(workdir)} || exit 93; {prepare}\n{_NEW_FILES}\n"
         f"exec 2>/dev/null; {_DIFF} HEAD | head -c {PATCH_LIMIT + 1}"
     )
     status, output = await sandbox.control(script, timeout=300.0)

@@ -1,0 +1,551 @@
+"""Proof that nothing of the fix can be found where the agent works.
+
+The whole file system of a task's image is streamed to this side and searched, with every git object in it (loose,
+packed, unreachable), archives, compiled Python and the image's settings. Nothing of the image runs, except its own
+Python where a compiled file has to be read.
+
+What is looked for: windows of consecutive lines that the fixed tree has and the starting tree has nowhere, blank
+lines left out and white space evened. Single lines are not enough: other packages have lines like it. The image's
+settings (environment variables, labels, history) are small, so there one line of the fix is a leak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import bz2
+import contextlib
+import gzip
+import io
+import json
+import lzma
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import docker.errors
+
+from forager.errors import BuildError, ForageError, UsageError
+from forager.records import Record, Task
+
+if TYPE_CHECKING:
+    from forager.images.task import TaskImage
+    from forager.sandbox.engine import Engine
+
+WINDOW = 3
+"""Lines of a window."""
+LEAST = 30
+"""Characters that a window has at least; shorter ones take in more lines."""
+LINE_LEAST = 12
+"""Characters of a single line that is looked for in the image's settings."""
+PIECE = 64 * 1024**2
+"""Bytes of a file that are held at a time, and of an archive's content that are looked at."""
+OVERLAP = 64 * 1024
+LEAKS = 20
+"""Leaks that are kept of a task; the others are only counted by there being this many."""
+
+_GIT_OBJECT = re.compile(r"(.*/)?objects/(pack/[^/]+\.(?:pack|idx)|[0-9a-f]{2}/[0-9a-f]{38,62})$")
+
+
+class Leak(Record, frozen=True):
+    """One place that has something of the fix."""
+
+    where: str
+    """A path in the container, `GITDIR object ID`, or `environment` and the like."""
+    line: str
+    """A line of the fix that is there."""
+
+
+class Audit(Record, frozen=True):
+    """What the search of one task's image found."""
+
+    instance_id: str
+    leaks: tuple[Leak, ...] = ()
+    files: int = 0
+    objects: int = 0
+    """Git objects."""
+    megabytes: float = 0.0
+    seconds: float = 0.0
+    windows: int = 0
+    """What was looked for. Zero: the fixed tree has nothing that the starting tree has not."""
+    problem: str = ""
+    """Why the image could not be searched."""
+
+
+class Windows:
+    """What only the fixed tree has, and the search for it in any bytes."""
+
+    def __init__(self, fixed: Mapping[str, bytes], start: Iterable[bytes]) -> None:
+        """`fixed`: the changed files as the fix leaves them; `start`: all files of the starting tree."""
+        wanted: dict[bytes, None] = {}
+        for data in fixed.values():
+            lines = _even(data)
+            for n in range(max(1, len(lines) - WINDOW + 1)):
+                size = WINDOW
+                while n + size < len(lines) and sum(map(len, lines[n : n + size])) < LEAST:
+                    size += 1
+                if window := b"\n".join(lines[n : n + size]):
+                    wanted[window] = None
+        lines_there: set[bytes] = set()
+        for data in start:
+            even = _even(data)
+            lines_there.update(even)
+            if wanted:
+                text = _framed(even)
+                for window in [w for w in wanted if b"\n" + w + b"\n" in text]:
+                    del wanted[window]
+        self.windows = tuple(wanted)
+        self.lines = tuple(
+            dict.fromkeys(
+                line
+                for window in wanted
+                for line in window.split(b"\n")
+                if line not in lines_there and len(line) >= LINE_LEAST
+            )
+        )
+        self._keys = tuple({_key(window, lines_there) for window in wanted})
+        """A word that is quick to look for, and the line it is of."""
+
+    def find(self, data: bytes) -> bytes:
+        """A window that is in `data`, as it is, in a diff, or in a JSON string; empty if there is none."""
+        if not any(word in data and line.search(data) for word, line in self._keys):
+            return b""
+        texts = [data]
+        if b"\\n" in data:
+            texts.append(data.replace(b"\\n", b"\n").replace(b'\\"', b'"').replace(b"\\t", b"\t"))
+        for text in texts:
+            plain = _framed(_even(text))
+            shapes = [plain]
+            if b"@@" in text:  # a diff: its after side
+                rows = (row for row in text.splitlines() if not row.startswith(b"-"))
+                shapes.append(_framed(_even(b"\n".join(row[1:] if row[:1] == b"+" else row for row in rows))))
+            for shape in shapes:
+                for window in self.windows:
+                    if b"\n" + window + b"\n" in shape:
+                        return window
+        return b""
+
+    def find_line(self, data: bytes) -> bytes:
+        """A single line of the fix that is in `data`."""
+        texts = [data, data.replace(b"\\n", b"\n").replace(b'\\"', b'"').replace(b"\\t", b"\t")]
+        for text in texts:
+            even = b" ".join(text.split())
+            for line in self.lines:
+                if line in even:
+                    return line
+        return b""
+
+
+async def audit_tasks(
+    engine: Engine, tasks: Sequence[Task], *, workers: int = 2, report: Callable[[Audit], None] | None = None
+) -> list[Audit]:
+    """Search the image of every task, made if it is not there. One that can't be had is a `problem` of its audit.
+
+    Raises `SandboxError`, `UnfitError` when the engine fails.
+    """
+    from forager.images.task import ensure_task_image, remove_task_image
+
+    room = asyncio.Semaphore(workers)
+
+    async def one(task: Task) -> Audit:
+        async with room:
+            try:
+                image = await ensure_task_image(engine, task)
+            except (BuildError, ForageError, UsageError) as error:
+                found = Audit(instance_id=task.instance_id, problem=str(error))
+            else:
+                try:
+                    found = await audit_task(engine, task, image)
+                finally:
+                    await remove_task_image(engine, image)
+        if report is not None:
+            report(found)
+        return found
+
+    return list(await asyncio.gather(*(one(task) for task in tasks)))
+
+
+async def audit_task(engine: Engine, task: Task, image: TaskImage) -> Audit:
+    """Search the image of `task`. Raises `SandboxError`, `UnfitError` when the engine fails."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="forager-audit-") as folder:
+        search = _Search(engine, task, image, Path(folder))
+        await engine.call(search.run)
+        leaks = list(search.leaks)
+        if search.compiled and search.sources and len(leaks) < LEAKS:
+            leaks += await search.look_into_compiled()
+    return Audit(
+        instance_id=task.instance_id,
+        leaks=tuple(leaks[:LEAKS]),
+        files=search.files,
+        objects=search.objects,
+        megabytes=round(search.size / 1e6, 1),
+        seconds=round(time.perf_counter() - started, 1),
+        windows=len(search.windows.windows) if search.windows else 0,
+        problem=search.problem,
+    )
+
+
+class _Search:
+    """One image: the harness's own git first, which tells what to look for, then its whole file system."""
+
+    def __init__(self, engine: Engine, task: Task, image: TaskImage, folder: Path) -> None:
+        self._engine = engine
+        self._task = task
+        self._image = image
+        self._folder = folder
+        self._workdir = task.workdir.strip("/")
+        self.windows: Windows | None = None
+        self.leaks: list[Leak] = []
+        self.files = self.objects = self.size = 0
+        self.problem = ""
+        self.sources: dict[str, tuple[bytes, bytes]] = {}
+        """Changed Python files: as they start, as the fix leaves them."""
+        self.compiled: list[str] = []
+        """Compiled files that may come from them."""
+
+    def run(self) -> None:
+        api: Any = self._engine.api
+        from forager.sandbox import labels
+
+        made = api.create_container(
+            self._image.digest, ["true"], entrypoint=[], labels=labels.labels("audit", "", 3600.0)
+        )
+        try:
+            own: dict[str, Path] = {}
+            for member, file in _files(api.get_archive(made["Id"], "/.forager/git")[0]):
+                self._keep_git(f".forager/{member.name}", file, own)
+            if self._what_to_look_for(own):
+                self._settings(api)
+                places = dict(own)
+                self._everything(_files(api.export(made["Id"])), places)
+                for place, directory in places.items():
+                    self._git_objects(place, directory)
+        except docker.errors.NotFound:
+            self.problem = "the image is not sealed: it has no /.forager/git"
+        finally:
+            api.remove_container(made["Id"], force=True, v=True)
+
+    def _keep_git(self, name: str, file: IO[bytes], places: dict[str, Path]) -> None:
+        """Copy a file of a git directory's objects into an empty repository of our own."""
+        match = _GIT_OBJECT.fullmatch(name)
+        if match is None and name not in (".forager/git/refs/heads/main", ".forager/git/packed-refs"):
+            return
+        place = (match[1] or "").rstrip("/") if match else ".forager/git"
+        if place not in places:
+            places[place] = self._folder / f"git{len(places)}"
+            _git(places[place], "init", "--quiet", "--bare", "--template=", str(places[place]), init=True)
+        target = places[place] / (f"objects/{match[2]}" if match else name.removeprefix(".forager/git/"))
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as copy:
+                shutil.copyfileobj(file, copy)
+
+    # ----------------------------------------------------------------------------------- what to look for
+
+    def _what_to_look_for(self, places: Mapping[str, Path]) -> bool:
+        """Read the starting tree, make the fixed one of it, and take what only that has."""
+        own = places.get(".forager/git")
+        if own is None:
+            self.problem = "the image is not sealed: it has no /.forager/git"
+            return False
+        made = self._folder / "made"  # the fixed files go here, beside what was found
+        made.mkdir()
+        env = {
+            "GIT_INDEX_FILE": str(self._folder / "index"),
+            "GIT_OBJECT_DIRECTORY": str(made),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(own / "objects"),
+        }
+        try:
+            _git(own, "read-tree", "refs/heads/main", env=env)
+            listing = _git(own, "ls-tree", "-r", "-z", "refs/heads/main")
+            for patch in (self._task.patch, self._task.test_patch):
+                if patch.strip():
+                    _git(own, "apply", "--cached", "--whitespace=nowarn", env=env, data=_patch(patch))
+            changed = _git(own, "diff-index", "--cached", "-z", "--name-only", "refs/heads/main", env=env)
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
+            self.problem = f"the fix does not apply to the starting tree: {said[0][:200]}"
+            return False
+        entries = [entry.split(b"\t", 1) for entry in listing.split(b"\0") if entry]
+        self._start = {blob.split()[2].decode(): name for blob, name in entries if blob.split()[1] == b"blob"}
+        start = dict(_objects(own, self._start))
+        by_name = {self._start[identifier]: data for identifier, data in start.items()}
+        fixed: dict[str, bytes] = {name: text.encode() for name, text in self._task.hidden_tests.items()}
+        for raw in changed.split(b"\0"):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                if raw:
+                    name = os.fsdecode(raw)
+                    fixed[name] = _git(own, "cat-file", "blob", f":{name}", env=env)
+                    if name.endswith(".py"):
+                        self.sources[name] = (by_name.get(raw, b""), fixed[name])
+        self.windows = Windows(fixed, start.values())
+        return bool(self.windows.windows)
+
+    # ------------------------------------------------------------------------------------------- the search
+
+    def _settings(self, api: Any) -> None:
+        """Environment variables, labels and whatever else the image's record holds, its history too."""
+        assert self.windows is not None
+        config = api.inspect_image(self._image.digest).get("Config") or {}
+        variables = config.pop("Env", None) or []
+        for variable in variables:
+            name, _, value = variable.partition("=")
+            texts = [value.encode("utf-8", "replace")]
+            with contextlib.suppress(binascii.Error, ValueError):
+                texts.append(base64.b64decode(value, validate=True))
+            for text in texts:
+                if line := self.windows.find_line(text):
+                    self._leak(f"environment variable {name}", line)
+                    break
+        for where, record in (("settings", config), ("history", api.history(self._image.digest))):
+            if line := self.windows.find_line(json.dumps(record).encode()):
+                self._leak(f"the image's {where}", line)
+
+    def _git_objects(self, place: str, directory: Path) -> None:
+        for identifier, data in _objects(directory, None):
+            self.objects += 1
+            self.size += len(data)
+            if identifier not in self._start:
+                self._look(f"/{place} object {identifier[:12]}", data)
+
+    def _everything(self, files: Iterable[tuple[tarfile.TarInfo, IO[bytes]]], places: dict[str, Path]) -> None:
+        stems = {Path(name).stem for name in self.sources}
+        tracked = {f"{self._workdir}/{os.fsdecode(name)}" for name in self._start.values()}
+        for member, file in files:
+            name = member.name.removeprefix("./")
+            if _GIT_OBJECT.fullmatch(name):
+                self._keep_git(name, file, places)
+                continue
+            if name in tracked:
+                continue
+            self.files += 1
+            self.size += member.size
+            if name.endswith((".pyc", ".pyo")) and Path(name).name.split(".")[0] in stems:
+                self.compiled.append(f"/{name}")
+            where, data = f"/{name}", file.read(PIECE)
+            self._look(where, data)
+            if len(data) == member.size:
+                for inner, content in _unpacked(data):
+                    self._look(f"{where}!{inner}", content)
+            while more := file.read(PIECE):
+                self._look(where, data[-OVERLAP:] + more)
+                data = more
+
+    def _look(self, where: str, data: bytes) -> None:
+        assert self.windows is not None
+        if window := self.windows.find(data):
+            new = next((line for line in window.split(b"\n") if line in self.windows.lines), window.split(b"\n")[0])
+            self._leak(where, new)
+
+    def _leak(self, where: str, line: bytes) -> None:
+        leak = Leak(
+            where=where.encode("utf-8", "backslashreplace").decode(), line=line.decode("utf-8", "replace")[:200]
+        )
+        if len(self.leaks) < LEAKS and all(known.where != leak.where for known in self.leaks):
+            self.leaks.append(leak)
+
+    # ------------------------------------------------------------------------------------------ compiled
+
+    async def look_into_compiled(self) -> list[Leak]:
+        """Which compiled files hold a function as only the fix has it, asked of the image's own Python."""
+        from forager.sandbox.docker import open_sandbox
+
+        job = {
+            "files": self.compiled[:2000],
+            "sources": [[a.decode("latin-1"), b.decode("latin-1")] for a, b in self.sources.values()],
+        }
+        async with await open_sandbox(
+            self._engine, self._image.digest, workdir=self._task.workdir, run="audit"
+        ) as sandbox:
+            await sandbox.write_file("/tmp/job.json", json.dumps(job).encode())
+            await sandbox.write_file("/tmp/look.py", _COMPILED.encode())
+            found: set[str] = set()
+            read: set[str] = set()
+            for python in ("python", "python3", "/usr/bin/python3"):
+                ran = await sandbox.run(f"{python} -I -B /tmp/look.py /tmp/job.json /tmp/answer", 120)
+                with contextlib.suppress(OSError, ValueError):
+                    answer = json.loads(await sandbox.read_file("/tmp/answer"))
+                    if ran.exit_code == 0:
+                        found.update(answer["found"])
+                        read.update(answer["read"])
+        leaks = [Leak(where=path, line="compiled from the fixed source") for path in sorted(found)]
+        unread = [path for path in self.compiled if path not in read and path.startswith(f"/{self._workdir}/")]
+        return leaks + [Leak(where=path, line="compiled by another Python, cannot be read") for path in unread]
+
+
+_COMPILED = """
+import importlib.util, json, marshal, sys, types
+
+job = json.load(open(sys.argv[1]))
+
+def shape(code):
+    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    plain = tuple(repr(c) for c in code.co_consts if not isinstance(c, types.CodeType))
+    yield (code.co_name, code.co_code, plain, code.co_names, code.co_varnames)
+    for c in inner:
+        for s in shape(c):
+            yield s
+
+wanted = set()
+for before, after in job["sources"]:
+    for optimise in (0, 1, 2):
+        try:
+            texts = (text.encode("latin-1") for text in (before, after))
+            old, new = (set(shape(compile(text, "x", "exec", 0, True, optimise))) for text in texts)
+        except (SyntaxError, ValueError):
+            continue
+        wanted |= new - old
+found, read = [], []
+for path in job["files"]:
+    try:
+        data = open(path, "rb").read()
+        if data[:4] != importlib.util.MAGIC_NUMBER:
+            continue
+        code = marshal.loads(data[16:])
+    except (OSError, ValueError, EOFError, TypeError):
+        continue
+    read.append(path)
+    if wanted.intersection(shape(code)):
+        found.append(path)
+json.dump({"found": found, "read": read}, open(sys.argv[2], "w"))
+"""
+
+
+def _files(chunks: Iterable[bytes]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+    """The regular files of a tar stream, one after the other, each to be read before the next."""
+    stream = _Stream(chunks)
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            if member.isfile() and (file := tar.extractfile(member)) is not None:
+                yield member, file
+
+
+class _Stream(io.RawIOBase):
+    """Chunks as a file."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        parts, need = [], size
+        while need:
+            if not self._left:
+                self._left = next(self._chunks, b"")
+                if not self._left:
+                    break
+            part = self._left[:need] if need > 0 else self._left
+            self._left = self._left[len(part) :]
+            parts.append(part)
+            need -= len(part) if need > 0 else 0
+        return b"".join(parts)
+
+
+def _unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """What a compressed file or archive holds, as far as that is cheap; nothing for other files."""
+    left = PIECE
+    try:
+        if data[:4] == b"PK\x03\x04":
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                for entry in archive.infolist():
+                    if left > 0 and not entry.is_dir() and not entry.flag_bits & 1:
+                        with archive.open(entry) as file:
+                            content = file.read(left)
+                        left -= len(content)
+                        yield entry.filename, content
+            return
+        packed: Any = None
+        if data[:2] == b"\x1f\x8b":
+            packed = gzip.GzipFile(fileobj=io.BytesIO(data))
+        elif data[:3] == b"BZh":
+            packed = bz2.BZ2File(io.BytesIO(data))
+        elif data[:6] == b"\xfd7zXZ\0":
+            packed = lzma.LZMAFile(io.BytesIO(data))  # noqa: SIM115
+        if packed is not None:
+            yield "", packed.read(left)
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError):
+        return
+
+
+def _objects(directory: Path, only: Iterable[str] | None) -> Iterator[tuple[str, bytes]]:
+    """Git objects' ids and contents; `only` these or all there are. Trees are left out: they hold names."""
+    which = ["--batch"] if only is not None else ["--batch-all-objects", "--unordered", "--batch"]
+    with tempfile.TemporaryFile() as asked:
+        if only is not None:
+            asked.write("".join(f"{identifier}\n" for identifier in only).encode())
+            asked.seek(0)
+        with subprocess.Popen(
+            ["git", f"--git-dir={directory}", "cat-file", *which],
+            stdin=asked,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_ENV,
+        ) as process:
+            assert process.stdout is not None
+            while head := process.stdout.readline():
+                parts = head.split()
+                if len(parts) != 3 or not parts[2].isdigit():
+                    continue
+                data = process.stdout.read(int(parts[2]))
+                process.stdout.read(1)
+                if parts[1] != b"tree":
+                    yield parts[0].decode(), data
+
+
+_ENV = {
+    "PATH": os.environ.get("PATH", os.defpath),
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C",
+}
+
+
+def _git(
+    directory: Path, *arguments: str, env: Mapping[str, str] | None = None, data: bytes = b"", init: bool = False
+) -> bytes:
+    """Run git on a repository of our own that holds foreign objects."""
+    where = [] if init else [f"--git-dir={directory}"]
+    return subprocess.run(
+        ["git", *where, *arguments], input=data, capture_output=True, check=True, env={**_ENV, **(env or {})}
+    ).stdout
+
+
+def _patch(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return data if data.endswith(b"\n") else data + b"\n"
+
+
+def _even(data: bytes) -> list[bytes]:
+    """Lines with their white space evened, blank ones left out."""
+    return [b" ".join(parts) for row in data.splitlines() if (parts := row.split())]
+
+
+def _framed(lines: list[bytes]) -> bytes:
+    return b"\n" + b"\n".join(lines) + b"\n"
+
+
+def _key(window: bytes, known: set[bytes]) -> tuple[bytes, re.Pattern[bytes]]:
+    """What to look for before anything else: a line, a new one if there is one, and its longest word."""
+    lines = window.split(b"\n")
+    line = max([line for line in lines if line not in known] or lines, key=len)
+    words = line.split()
+    pattern = rb"\s+".join(re.escape(word).replace(b'"', rb'\\?"') for word in words)
+    plain = [part for word in words for part in word.split(b'"')]
+    return max(plain, key=len), re.compile(pattern)

@@ -125,6 +125,54 @@ def forage(
         raise typer.Exit(1)
 
 
+@app.command(rich_help_panel="Tasks")
+def audit(
+    tasks: Annotated[Path, typer.Argument(help=TASK_FILE)],
+    workers: Annotated[int, typer.Option(help="Images searched at once.", min=1)] = 2,
+    instances: Instances = None,
+    conditions: Filter = None,
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    seed: Seed = 0,
+    repos: Repos = None,
+    environments: Environments = None,
+    image_template: ImageTemplate = None,
+    json: Json = False,
+) -> None:
+    """Prove that nothing of the fix can be found where the agent works.
+
+    Searches each image's whole file system, every git object, compiled files, archives and settings for lines that
+    only the fixed tree has. Exit code 1 if a task leaks or could not be searched.
+    """
+    from forager.audit import Audit, audit_tasks
+    from forager.plain import one_line
+    from forager.records import encode
+
+    loaded = choose(
+        tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
+    )
+
+    def show(found: Audit) -> None:
+        if json:
+            print(encode(found).decode(), flush=True)
+            return
+        searched = f"{found.files} files, {found.objects} git objects, {found.megabytes:.0f} MB, {found.seconds:.0f} s"
+        verdict = "LEAKS" if found.leaks else "FAILED" if found.problem else "clean"
+        print(f"{verdict:7} {one_line(found.instance_id)}  {one_line(found.problem) or searched}", flush=True)
+        for leak in found.leaks:
+            print(f"        {one_line(leak.where)}: {one_line(leak.line)}", flush=True)
+
+    async def work() -> bool:
+        from forager.sandbox.engine import Engine
+
+        with Engine.connect() as engine:
+            audits = await audit_tasks(engine, loaded, workers=workers, report=show)
+        return not any(found.leaks or found.problem for found in audits)
+
+    if not _run(work()):
+        raise typer.Exit(1)
+
+
 # --------------------------------------------------------------------------------------------------- runs
 
 

@@ -126,6 +126,77 @@ def forage(
 
 
 @app.command(rich_help_panel="Tasks")
+def validate(
+    tasks: Annotated[Path, typer.Argument(help=TASK_FILE)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Directory for tasks.jsonl, rejected.jsonl, report.json, logs/; the same command goes on with it.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Annotated[int, typer.Option("-k", "--runs", help="Grades with the fix, and as many without.", min=1)] = 2,
+    difficulty: Annotated[
+        bool, typer.Option("--difficulty", help="Let search try the accepted tasks: what it solves is easy.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Tasks at once.", min=1)] = 2,
+    instances: Instances = None,
+    conditions: Filter = None,
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    seed: Seed = 0,
+    repos: Repos = None,
+    environments: Environments = None,
+    image_template: ImageTemplate = None,
+    json: Json = False,
+) -> None:
+    """Check that the reference fix solves each task and nothing else does, several times over.
+
+    Tests that are not constant, or fail whatever one does, are taken out of the lists. Exit code 1 if a task was
+    rejected.
+    """
+    from forager.records import encode
+    from forager.run.progress import make_progress
+    from forager.run.validation import render_validation, validate_tasks
+
+    loaded = choose(
+        tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
+    )
+    console = _console()
+
+    async def work() -> bool:
+        from forager.run.images_pool import TaskImages
+        from forager.run.trials import EngineTrials
+        from forager.sandbox.engine import Engine
+        from forager.sandbox.labels import clean
+
+        progress = make_progress(console, json=json)
+        with Engine.connect() as engine:
+            images = TaskImages(engine, progress.note)
+            report, found = await validate_tasks(
+                loaded,
+                EngineTrials(engine, images),
+                progress,
+                out,
+                runs=runs,
+                difficulty=difficulty,
+                workers=workers,
+                images=images,
+                reap=lambda: clean(engine),
+            )
+        if json:
+            print(encode(report).decode())
+        else:
+            console.print(render_validation(report, found))
+        return report.complete
+
+    if not _run(work()):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Tasks")
 def audit(
     tasks: Annotated[Path, typer.Argument(help=TASK_FILE)],
     workers: Annotated[int, typer.Option(help="Images searched at once.", min=1)] = 2,
@@ -156,17 +227,20 @@ def audit(
         if json:
             print(encode(found).decode(), flush=True)
             return
-        searched = f"{found.files} files, {found.objects} git objects, {found.megabytes:.0f} MB, {found.seconds:.0f} s"
+        size = f"{found.megabytes:.0f} MB in {found.seconds:.0f} s"
+        searched = f"{found.files} files, {found.objects} git objects, {size}"
         verdict = "LEAKS" if found.leaks else "FAILED" if found.problem else "clean"
         print(f"{verdict:7} {one_line(found.instance_id)}  {one_line(found.problem) or searched}", flush=True)
         for leak in found.leaks:
             print(f"        {one_line(leak.where)}: {one_line(leak.line)}", flush=True)
 
     async def work() -> bool:
+        from forager.run.images_pool import TaskImages
         from forager.sandbox.engine import Engine
 
         with Engine.connect() as engine:
-            audits = await audit_tasks(engine, loaded, workers=workers, report=show)
+            async with TaskImages(engine, _complain) as images:
+                audits = await audit_tasks(engine, loaded, images, workers=workers, report=show)
         return not any(found.leaks or found.problem for found in audits)
 
     if not _run(work()):
@@ -388,6 +462,9 @@ def evaluate(
     predictions: Annotated[Path, typer.Argument(help="SWE-bench predictions: JSONL, or JSON by list or by id.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory for evaluations.jsonl, reports.json, logs/.")],
     workers: Annotated[int, typer.Option(help="Grades at once.", min=1)] = 2,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Take the grade of the same patch from an earlier evaluation.")
+    ] = True,
     instances: Instances = None,
     conditions: Filter = None,
     limit: Limit = None,
@@ -411,20 +488,23 @@ def evaluate(
     console = _console()
 
     async def work() -> None:
+        from forager.evaluate.cache import GradeCache
         from forager.run.images_pool import TaskImages
-        from forager.run.start import grader
+        from forager.run.start import grader, recaller
         from forager.sandbox.engine import Engine
         from forager.sandbox.labels import clean
 
         progress = make_progress(console, json=json)
         with Engine.connect() as engine:
             images = TaskImages(engine, progress.note)
+            grades = GradeCache() if cache else None
             report = await evaluate_predictions(
                 loaded,
                 candidates,
                 out,
-                grader(engine, images),
+                grader(engine, images, grades),
                 progress,
+                recall=recaller(engine, grades),
                 workers=workers,
                 images=images,
                 reap=lambda: clean(engine),

@@ -162,7 +162,10 @@ async def ensure_root(engine: Engine, environment: Environment, report: Report |
 
 
 def _dependencies_script(environment: Environment) -> str:
-    return environment_script("dependencies", *(["pins"] if environment.pins else []), "dependencies-end")
+    script = environment_script("dependencies", *(["pins"] if environment.pins else []), "dependencies-end")
+    if re.match(r"3\.[0-6](\.|$)", environment.python):  # uv compiles for 3.7 and later only
+        script = script.replace(" --compile-bytecode", "")
+    return script
 
 
 def files_tar(files: dict[str, bytes]) -> bytes:

@@ -70,7 +70,8 @@ async def mirror(
 ) -> Path:
     """The bare mirror of `source` (an address or a local path), with `commits` in it if they can be had.
 
-    Looked for, in this order: in the mirror, in the folder `clones`, at the source itself. Use `missing` to see
+    Looked for in the mirror, then in the folder `clones`; at the source itself only if that folder has no clone of
+    it. Use `missing` to see
     which commits are not there. Raises `UsageError` for a source that is no address, `ForageError` when none of it
     can be had, `UnfitError` without git.
     """
@@ -147,14 +148,15 @@ def _mirror(path: Path, source: str, commits: tuple[str, ...], clones: Path | No
             raise UsageError(f"{commit!r} is not a commit: 40 hexadecimal digits, in lower case")
     if (path / "HEAD").is_file() and not missing(path, commits):
         return path
-    for clone in (_local(source), find_clone(clones, name_of(source)) if clones else None):
+    given = find_clone(clones, name_of(source)) if clones else None
+    for clone in (_local(source), given):
         if clone is not None and (found := git_dir(clone)):
             with _new_or(path) as target:
                 _take_objects(found, target)
                 _take_tags(found, target)
             if not missing(path, commits):
                 return path
-    if _local(source) is not None:
+    if given is not None or _local(source) is not None:  # whoever names a clone wants that one, not the network
         if not (path / "HEAD").is_file():
             raise ForageError(f"{source} is not a git clone")
         return path

@@ -97,11 +97,9 @@ def _with_environment(task: Task, spec: Spec | None, sources: dict[str, _Source]
     source, mirror = sources[address], sources[address].mirror
     if source.problem:
         return _with_problem(task, f"{task.instance_id}: {source.problem}")
-    if mirror is not None and mirrors.missing(mirror, [task.base_commit]):
-        return _with_problem(
-            task, f"{task.instance_id}: base commit {task.base_commit[:12]} is not in the clone of {task.repo}"
-        )
     try:
+        if mirror is not None and mirrors.missing(mirror, [task.base_commit]):
+            raise ForageError(f"base commit {task.base_commit[:12]} is not in the clone of {task.repo}")
         listed = _requirements(task, spec, mirror) if spec.requirements and mirror else ()
     except ForageError as error:
         return _with_problem(task, f"{task.instance_id}: {error}")

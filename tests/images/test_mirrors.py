@@ -131,6 +131,23 @@ async def test_a_missing_commit_is_told_and_stops_nothing(history: History) -> N
         await mirrors.mirror(str(history.path), ["main"])
 
 
+async def test_whoever_gives_a_clone_does_not_get_the_network(history: History) -> None:
+    # An address that nothing answers at: were it asked, this would be an error.
+    source = "https://127.0.0.1:9/owner/name.git"
+    path = await mirrors.mirror(source, [history.base, ABSENT], clones=history.path.parent)
+    assert mirrors.missing(path, [history.base, ABSENT]) == [ABSENT]
+
+
+async def test_a_clone_with_damaged_objects_is_one_line(history: History) -> None:
+    for file in (history.path / ".git/objects").glob("??/*"):
+        file.chmod(0o644)
+        file.write_bytes(b"no object")
+    with pytest.raises(ForageError) as caught:
+        path = await mirrors.mirror(str(history.path), [history.base])
+        mirrors.write_pack(path, history.base, history.path)
+    assert "\n" not in str(caught.value)
+
+
 async def test_a_shallow_clone_is_told_apart(history: History, tmp_path: Path) -> None:
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{history.path}", "shallow")
     path = await mirrors.mirror(str(tmp_path / "shallow"), [history.future])

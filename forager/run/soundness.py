@@ -53,6 +53,11 @@ class Soundness(Record, frozen=True, omit_defaults=False):
     """A line of a broken test's output that shows that it wants the network, if there is one."""
 
 
+def hopeless(fixed: Evaluation) -> bool:
+    """Whether one grade with the fix shows that no further run can make the task acceptable."""
+    return bool({*fixed.flags} & {*_NO_VERDICT}) or not fixed.fail_to_pass.success
+
+
 def examine(task: Task, fixed: Sequence[Evaluation], bare: Sequence[Evaluation], output: str = "") -> Soundness:
     """The soundness of a task from its grades with the reference fix and without any, `output` being what the tests
     printed with the fix."""

@@ -24,7 +24,7 @@ from forager.records import Evaluation, Task, Trajectory, digest, encode_task
 from forager.run.images_pool import NO_IMAGE
 from forager.run.orchestrator import Images
 from forager.run.progress import Activity, Ended, Progress
-from forager.run.soundness import Soundness, examine
+from forager.run.soundness import Soundness, examine, hopeless
 from forager.run.store import utc_now
 from forager.run.validation_store import Validation, ValidationReport, ValidationStore, cleaned, noting
 from forager.run.workers import Interrupted, backoff, work
@@ -236,6 +236,8 @@ class _Crew:
                 grades.append(grade)
                 if patch is not None:
                     outputs.append(output)
+                    if hopeless(grade):
+                        return examine(task, fixed, bare, output), output
         soundness = examine(task, fixed, bare, "\n".join(outputs))
         return soundness, "\n".join(outputs)
 

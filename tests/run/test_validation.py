@@ -45,7 +45,9 @@ class Trials:
             raise SandboxError("the engine is away")
         if self.odd.get("fatal") == task.instance_id:
             raise UnfitError("no disk")
-        fixed = patch is not None or self.odd.get("solved") == task.instance_id
+        fixed = (patch is not None and self.odd.get("useless") != task.instance_id) or self.odd.get(
+            "solved"
+        ) == task.instance_id
         constant = not (self.odd.get("flaky") == task.instance_id and shuffle)
         evaluation = Evaluation(
             resolved=fixed,
@@ -75,6 +77,13 @@ async def test_every_task_is_graded_with_and_without_its_fix_and_shuffled_from_t
     assert report.complete and report.accepted == 2 and [one.runs for one in found] == [3, 3]
     assert trials.grades[:6] == [("pkg__mod-0", fixed, n) for n in (None, 1, 2) for fixed in (True, False)]
     assert trials.attempts == {("oracle", "pkg__mod-0"): 1, ("oracle", "pkg__mod-1"): 1}
+
+
+async def test_a_fix_that_solves_nothing_is_not_graded_again() -> None:
+    trials = Trials(useless="pkg__mod-0")
+    report, found = await go(tasks(2), trials, runs=3)
+    assert "all 1 FAIL_TO_PASS tests fail with the fix" in report.rejected["pkg__mod-0"]
+    assert [name for name, _, _ in trials.grades].count("pkg__mod-0") == 1 and found[1].accepted
 
 
 async def test_tasks_are_sorted_and_written_down_with_what_was_found(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from forager.records import Task
+    from forager.run.predictions import Candidate
 
 TASKS = "Which tasks"
 WHERE = "Repositories and environments"
@@ -76,3 +77,11 @@ def choose(
             report=report,
         )
     )
+
+
+def of_chosen(candidates: list[Candidate], tasks: Path, chosen: list[Task]) -> list[Candidate]:
+    """The predictions, but for those of tasks in the file that were not chosen. Unknown instances stay, to be told."""
+    from forager.tasks import load_tasks
+
+    left_out = {task.instance_id for task in load_tasks(tasks)} - {task.instance_id for task in chosen}
+    return [candidate for candidate in candidates if candidate.instance_id not in left_out]

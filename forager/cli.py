@@ -25,6 +25,7 @@ from forager.choosing import (
     Seed,
     Shuffle,
     choose,
+    of_chosen,
 )
 from forager.errors import ForagerError, UsageError
 from forager.images.commands import images
@@ -485,6 +486,7 @@ def evaluate(
     loaded = choose(
         tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
     )
+    candidates = of_chosen(candidates, tasks, loaded)
     console = _console()
 
     async def work() -> None:

@@ -11,7 +11,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from forager.choosing import of_chosen
 from forager.errors import UsageError
+from forager.run.predictions import Candidate
 from forager.tasks import Selection, load_tasks, matches, select
 
 
@@ -126,3 +128,12 @@ def test_a_shuffle_is_the_same_for_a_seed_and_comes_before_the_limit(tmp_path: P
     assert select(tasks, Selection(limit=2)) == tasks[:2]
     with pytest.raises(UsageError, match="leaves no task"):
         select(tasks, Selection(filters=("repo==none",)))
+
+
+def test_predictions_of_tasks_that_are_left_out_are_no_unknown_ones(tmp_path: Path) -> None:
+    tasks = load_tasks(written(tmp_path / "t.jsonl", "jsonl"))
+    given = [
+        Candidate(id=f"{n}#0", instance_id=n, sample=0, model_name_or_path="m", patch="") for n in ("one", "two", "x")
+    ]
+    kept = of_chosen(given, tmp_path / "t.jsonl", tasks[:1])
+    assert [candidate.instance_id for candidate in kept] == ["one", "x"]

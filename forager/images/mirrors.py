@@ -105,7 +105,9 @@ def missing(path: Path, commits: Sequence[str]) -> list[str]:
 
 
 def read_file(path: Path, commit: str, name: str) -> bytes | None:
-    """A file's content at a commit of a mirror; None if it is not there."""
+    """A file's content at a commit (its full id) of a mirror; None if it is not there."""
+    if not COMMIT.fullmatch(commit):
+        return None
     status, output, _ = Git(path).run("cat-file", "blob", f"{commit}:{name}")
     return output if status == 0 else None
 

@@ -69,7 +69,11 @@ class _Source:
         self.read = False
         """Whether files of it have to be read now. What is only built from it is fetched when its image is."""
         self.mirror: Path | None = None
+        self.absent: frozenset[str] = frozenset()
+        """Commits that the mirror does not have."""
         self.problem = ""
+        self.requirements: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
+        """What files say at a commit: the same for all tasks of a version."""
 
     async def find(self, address: str, repos: Path | None, report: Report | None) -> None:
         here = repos is not None and mirrors.find_clone(repos, mirrors.name_of(address)) is not None
@@ -78,6 +82,7 @@ class _Source:
         known = [commit for commit in dict.fromkeys(self.commits) if mirrors.COMMIT.fullmatch(commit)]
         try:
             self.mirror = await mirrors.mirror(address, known, clones=repos, report=report)
+            self.absent = frozenset(await asyncio.to_thread(mirrors.missing, self.mirror, known))
         except (ForageError, UsageError) as error:
             self.problem = str(error)
 
@@ -98,9 +103,9 @@ def _with_environment(task: Task, spec: Spec | None, sources: dict[str, _Source]
     if source.problem:
         return _with_problem(task, f"{task.instance_id}: {source.problem}")
     try:
-        if mirror is not None and mirrors.missing(mirror, [task.base_commit]):
+        if task.base_commit in source.absent:
             raise ForageError(f"base commit {task.base_commit[:12]} is not in the clone of {task.repo}")
-        listed = _requirements(task, spec, mirror) if spec.requirements and mirror else ()
+        listed = _requirements(task, spec.requirements, source) if spec.requirements else ()
     except ForageError as error:
         return _with_problem(task, f"{task.instance_id}: {error}")
     environment = Environment(
@@ -133,13 +138,13 @@ def qualified(task: Task, mirror: Path | None = None) -> Task:
     files = [
         path for path in re.findall(r"^\+\+\+ b/(.+?)\t?$", task.test_patch, re.MULTILINE) if path.endswith(".py")
     ]
-    texts = {path: _text(task, mirror, path) for path in files}
+    texts = {path: _text(task, mirror, path) for path in files} if len(files) > 1 else {}
 
     def ids(test: str) -> list[str]:
         if "::" in test or "/" in test or not re.match(r"[A-Za-z_]\w*", test):
             return [test]
         name = re.escape(test.partition("[")[0])
-        places = [path for path in files if re.search(rf"^\+?\s*def {name}\b", texts[path], re.MULTILINE)]
+        places = [path for path, text in texts.items() if re.search(rf"^\+?\s*def {name}\b", text, re.MULTILINE)]
         return [f"{path}::{test}" for path in places or files[:1]] or [test]
 
     return structs.replace(
@@ -176,21 +181,26 @@ def _setup_commit(task: Task) -> str:
     return str(task.extra.get("environment_setup_commit") or task.base_commit)
 
 
-def _requirements(task: Task, spec: Spec, mirror: Path) -> tuple[str, ...]:
+def _requirements(task: Task, paths: tuple[str, ...], source: _Source) -> tuple[str, ...]:
     commit = _setup_commit(task)
-    if mirrors.missing(mirror, [commit]):
+    if commit in source.absent or not mirrors.COMMIT.fullmatch(commit):
         raise ForageError(f"environment_setup_commit {commit[:12]} is not in the clone of {task.repo}")
+    if (commit, paths) not in source.requirements:
+        source.requirements[commit, paths] = _read_requirements(task.repo, commit, paths, source.mirror)
+    return source.requirements[commit, paths]
 
+
+def _read_requirements(repo: str, commit: str, paths: tuple[str, ...], mirror: Path | None) -> tuple[str, ...]:
     def read(path: str) -> str | None:
-        data = mirrors.read_file(mirror, commit, path)
+        data = mirrors.read_file(mirror, commit, path) if mirror else None
         return None if data is None else data.decode("utf-8", "replace")
 
-    for path in spec.requirements or ():
+    for path in paths:
         if (text := read(path)) is not None:
-            if path.endswith((".yml", ".yaml")):
-                return conda_requirements(text)
-            return file_requirements(path, text, read)
-    raise ForageError(f"none of {', '.join(spec.requirements or ())} is in {task.repo} at {commit[:12]}")
+            return (
+                conda_requirements(text) if path.endswith((".yml", ".yaml")) else file_requirements(path, text, read)
+            )
+    raise ForageError(f"none of {', '.join(paths)} is in {repo} at {commit[:12]}")
 
 
 def _text(task: Task, mirror: Path | None, path: str) -> str:

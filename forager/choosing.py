@@ -80,7 +80,7 @@ def choose(
 
 
 def of_chosen(candidates: list[Candidate], tasks: Path, chosen: list[Task]) -> list[Candidate]:
-    """The predictions, but for those of tasks in the file that were not chosen. Unknown instances stay, to be told."""
+    """The predictions but those of tasks in the file that were not chosen. Unknown instances stay, to be told."""
     from forager.tasks import load_tasks
 
     left_out = {task.instance_id for task in load_tasks(tasks)} - {task.instance_id for task in chosen}

@@ -40,6 +40,7 @@ from forager.records import Record, Task
 
 if TYPE_CHECKING:
     from forager.images.task import TaskImage
+    from forager.run.images_pool import TaskImages
     from forager.sandbox.engine import Engine
 
 WINDOW = 3
@@ -147,27 +148,27 @@ class Windows:
 
 
 async def audit_tasks(
-    engine: Engine, tasks: Sequence[Task], *, workers: int = 2, report: Callable[[Audit], None] | None = None
+    engine: Engine,
+    tasks: Sequence[Task],
+    images: TaskImages,
+    *,
+    workers: int = 2,
+    report: Callable[[Audit], None] | None = None,
 ) -> list[Audit]:
     """Search the image of every task, made if it is not there. One that can't be had is a `problem` of its audit.
 
     Raises `SandboxError`, `UnfitError` when the engine fails.
     """
-    from forager.images.task import ensure_task_image, remove_task_image
-
     room = asyncio.Semaphore(workers)
 
     async def one(task: Task) -> Audit:
         async with room:
             try:
-                image = await ensure_task_image(engine, task)
+                found = await audit_task(engine, task, await images.ensure(task))
             except (BuildError, ForageError, UsageError) as error:
                 found = Audit(instance_id=task.instance_id, problem=str(error))
-            else:
-                try:
-                    found = await audit_task(engine, task, image)
-                finally:
-                    await remove_task_image(engine, image)
+            finally:
+                await images.release(task)
         if report is not None:
             report(found)
         return found

@@ -27,6 +27,9 @@ from forager.run.workers import Interrupted, backoff, work
 Grade = Callable[[Task, str], Awaitable[tuple[Evaluation, str]]]
 """Grades one patch: the evaluation and the test output behind it. Raises `InfrastructureError`, `UnfitError`."""
 
+Recall = Callable[[Task, str], Awaitable[tuple[Evaluation, str] | None]]
+"""What `Grade` said of the same patch before; None if it has to be graded. Needs no image."""
+
 
 class EvalReport(Record, frozen=True, omit_defaults=False):
     """What became of a file of predictions."""
@@ -58,6 +61,7 @@ async def evaluate_predictions(
     retries: int = 3,
     pause: float = 2.0,
     images: Images | None = None,
+    recall: Recall | None = None,
     reap: Callable[[], Awaitable[Any]] | None = None,
 ) -> EvalReport:
     """Grade every prediction once; the same call again skips what is graded.
@@ -70,7 +74,7 @@ async def evaluate_predictions(
     if reap is not None:
         await reap()
     with VerdictStore(directory, known, candidates) as store:
-        grading = _Grading(known, candidates, store, grade, progress, images, retries, pause)
+        grading = _Grading(known, candidates, store, grade, progress, images, recall, retries, pause)
         progress.start(f"grading {len(candidates)} predictions", len(grading.asked), grading.done)
         for line in grading.remarks():
             progress.note(line)
@@ -131,6 +135,7 @@ class _Grading:
         grade: Grade,
         progress: Progress,
         images: Images | None,
+        recall: Recall | None,
         retries: int,
         pause: float,
     ) -> None:
@@ -140,6 +145,7 @@ class _Grading:
         self._grade = grade
         self._progress = progress
         self._images = images
+        self._recall = recall
         self._retries = retries
         self._pause = pause
         order = {name: place for place, name in enumerate(known)}
@@ -182,6 +188,9 @@ class _Grading:
             self._keep(worker, job, nothing, "no patch")
             return None
         try:
+            if self._recall is not None and (known := await self._recall(job.task, patch)) is not None:
+                self._keep(worker, job, self._logged(job, *known), "known")
+                return None
             if self._images is not None:
                 self._progress.activity(worker, Activity(phase="image"))
                 await self._images.ensure(job.task, fresh=job.tries > 1)
@@ -189,11 +198,18 @@ class _Grading:
             evaluation, output = await self._grade(job.task, patch)
         except (InfrastructureError, *NO_IMAGE) as error:
             return self._failed(worker, job, error)
-        if output:
-            log = self._store.write_log(job.candidate.id, output)
-            evaluation = msgspec.structs.replace(evaluation, log=log)
-        self._keep(worker, job, evaluation, "graded" if evaluation.patch_applied else "not applied")
+        self._keep(
+            worker,
+            job,
+            self._logged(job, evaluation, output),
+            "graded" if evaluation.patch_applied else "not applied",
+        )
         return None
+
+    def _logged(self, job: _Job, evaluation: Evaluation, output: str) -> Evaluation:
+        if not output:
+            return evaluation
+        return msgspec.structs.replace(evaluation, log=self._store.write_log(job.candidate.id, output))
 
     def _keep(self, worker: int, job: _Job, evaluation: Evaluation, status: str) -> None:
         self._store.add(job.task, job.candidate, evaluation)

@@ -12,13 +12,14 @@ import msgspec
 import forager
 from forager.errors import UsageError
 from forager.evaluate import grade
+from forager.evaluate.cache import GradeCache
 from forager.models.prices import load_prices
 from forager.models.registry import EMBEDDED, Models, ModelSpec
 from forager.protocols import make_protocol
 from forager.records import Evaluation, Task
 from forager.run.attempt import Attempts
 from forager.run.config import RunConfig, task_set_digest
-from forager.run.grading import Grade
+from forager.run.grading import Grade, Recall
 from forager.run.images_pool import TaskImages
 from forager.run.options import RunOptions
 from forager.run.orchestrator import run
@@ -96,10 +97,23 @@ async def start_run(
             return await run(tasks, config, store, attempts, progress, images=images, reap=lambda: clean(engine))
 
 
-def grader(engine: Engine, images: TaskImages) -> Grade:
-    """What grades a prediction: in a fresh container of the task's image."""
+def grader(engine: Engine, images: TaskImages, grades: GradeCache | None = None) -> Grade:
+    """What grades a prediction, in fresh containers of the task's image; `grades` remembers what it says."""
 
     async def grade_one(task: Task, patch: str) -> tuple[Evaluation, str]:
-        return await grade(engine, task, await images.ensure(task), patch)
+        image = await images.ensure(task)
+        evaluation, log = await grade(engine, task, image, patch)
+        if grades is not None:
+            await grades.remember(engine, task, image, patch, evaluation, log)
+        return evaluation, log
 
     return grade_one
+
+
+def recaller(engine: Engine, grades: GradeCache | None) -> Recall | None:
+    """What knows the grades of earlier evaluations."""
+
+    async def recall(task: Task, patch: str) -> tuple[Evaluation, str] | None:
+        return None if grades is None else await grades.recall(engine, task, patch)
+
+    return None if grades is None else recall

@@ -34,9 +34,9 @@ async def prepare(
 ) -> list[Task]:
     """The tasks with what they lack: an environment to build (or the name of a published image), a test command.
 
-    Tasks that have an environment stay as they are. `repos` is a folder of local clones: they go into the cache of
-    mirrors, so that it is not needed again. What is wrong with one task's specification or repository does not stop
-    the others: it stands in its environment (`problem`), and comes out when its image is asked for.
+    Tasks that have an environment stay as they are. `repos` is a folder of local clones: those needed go into
+    the cache of mirrors, so that it is not needed again. What is wrong with one task's specification or repository
+    does not stop the others: it stands in its environment (`problem`), and comes out when its image is asked for.
 
     Raises `UsageError` for a file or folder that is wrong.
     """
@@ -51,6 +51,8 @@ async def prepare(
             source = sources.setdefault(_address(task, spec), _Source())
             source.commits += [task.base_commit, *([_setup_commit(task)] if spec.requirements else [])]
             source.read |= bool(spec.requirements)
+        elif task.environment is not None and task.environment.commit:
+            sources.setdefault(task.environment.source, _Source()).commits.append(task.environment.commit)
     for address, source in sources.items():
         await source.find(address, repos, report)
     return [

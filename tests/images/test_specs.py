@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from forager.errors import UsageError
-from forager.images import swebench_specs
+from forager.images import mirrors, swebench_specs
 from forager.images.prepare import prepare, qualified
 from forager.images.published import image_name
 from forager.images.requirements import conda_requirements, file_requirements
@@ -170,6 +170,13 @@ async def test_what_is_wrong_with_one_task_leaves_the_others(
         "owner__name-3: nothing says how to build owner/name 9.9; add it to an environments.toml"
     )
     assert made[3] == tasks[3]
+
+
+async def test_the_clones_serve_tasks_that_have_their_environment_already(tmp_path: Path, history: History) -> None:
+    built = Environment(source="https://github.com/owner/name.git", commit=history.base)
+    task = make_task(base_commit=history.base, environment=built)
+    assert await prepared(task, tmp_path, repos=history.path.parent) == task
+    assert mirrors.missing(mirrors.mirror_path(built.source), [history.base]) == []
 
 
 async def test_a_published_image_is_named_and_needs_no_specification(tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ log are flagged `log_parsed`.
 from __future__ import annotations
 
 import asyncio
-import importlib
+import importlib.util
 import posixpath
 import re
 import secrets
 import shlex
 from collections.abc import Callable, Sequence
+from enum import Enum
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from forager.errors import UsageError
@@ -169,21 +171,32 @@ def read_junit(data: bytes) -> dict[str, str] | None:
     return outcomes
 
 
+class _TestStatus(Enum):
+    FAILED = "FAILED"
+    PASSED = "PASSED"
+    SKIPPED = "SKIPPED"
+    ERROR = "ERROR"
+    XFAIL = "XFAIL"
+
+
 @cache
 def _parser(name: str) -> Parser:
-    """A log parser of the `swebench` package, by repository or by its own name."""
-    try:
-        parsers = importlib.import_module("swebench.harness.log_parsers")
-        python = importlib.import_module("swebench.harness.log_parsers.python")
-    except ImportError as error:
-        raise UsageError(
-            f"log parser {name!r}: the `swebench` package cannot be imported ({error}); "
-            "install it with `pip install 'forager[swebench]'`"
-        ) from None
-    found = parsers.MAP_REPO_TO_PARSER.get(name)
-    if found is None and re.fullmatch(r"parse_log_\w+", name):
-        found = getattr(python, name, None)
-    if found is None:
+    """A log parser of the `swebench` package, by repository or by its own name.
+
+    Its one file of parsers for Python is read by itself: importing the package would import data set and cloud
+    libraries with it.
+    """
+    found = importlib.util.find_spec("swebench")
+    folders = list(found.submodule_search_locations or ()) if found else []
+    paths = [path for folder in folders if (path := Path(folder, "harness/log_parsers/python.py")).is_file()]
+    if not paths:
+        raise UsageError(f"log parser {name!r} is the `swebench` package's: `pip install 'swebench>=4,<5'`")
+    source = re.sub(r"(?m)^from swebench\..*$", "", paths[0].read_text())
+    space: dict[str, Any] = {"TestStatus": _TestStatus, "TestSpec": object, "__name__": "swebench_log_parsers"}
+    exec(compile(source, str(paths[0]), "exec"), space)
+    parse = space.get("MAP_REPO_TO_PARSER_PY", {}).get(name)
+    if parse is None and re.fullmatch(r"parse_log_\w+", name):
+        parse = space.get(name)
+    if parse is None:
         raise UsageError(f"log parser {name!r}: the `swebench` package has none for it")
-    parse = found
     return lambda log: dict(parse(log, None))

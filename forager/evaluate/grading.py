@@ -23,6 +23,7 @@ from msgspec import structs
 from forager.errors import CapExceeded
 from forager.evaluate.canary import Canary, Place, choose, names_of, read_verdict
 from forager.evaluate.formats import problem_with_format, run_listed, test_modules
+from forager.evaluate.install import install, needs_install
 from forager.evaluate.place import Placed, patch_bytes, place
 from forager.evaluate.reward import similarity
 from forager.evaluate.testrun import TestRun, file_of
@@ -79,7 +80,8 @@ async def grade(
     `runner_shadowed` (a module that hides the runner was removed), `runner_touched` (the product is, or names, parts
     of the runner: worth a look), `timeout`, `incomplete` (the test process ended before the runner did), `tampered`
     (forged report lines, or a test that passed and cannot), `memory` and `disk` (the patch broke the container's
-    limits), `log_parsed` (results were read from printed text), `ungradable` (the task names no test, its tests can't
+    limits), `reinstalled` (the patched package had to be installed), `not_installed` (and could not be), `log_parsed`
+    (results were read from printed text), `ungradable` (the task names no test, its tests can't
     be put in place or run here, or no canary could run; `detail` says why).
 
     `threshold` is the least similarity that earns a reward (see `Evaluation.reward`). Raises `SandboxError` when the
@@ -151,6 +153,8 @@ class _Grade:
             fail, keep = task.FAIL_TO_PASS, task.PASS_TO_PASS
             if counted is not None:
                 fail, keep = _plainly_passed(fail, counted), _plainly_passed(keep, counted)
+            if needs_install(task, placed) and await install(sandbox, task, placed):
+                return _Canaries()
             places = _places(task, placed)
             wanted = dict.fromkeys(path for path, _ in places.values() if path) or dict.fromkeys(test_modules(task))
             sources = await _read(sandbox, task.workdir, list(wanted)[:CANARY_FILES])
@@ -213,6 +217,10 @@ async def _count(
         flags.append("runner_touched")
     if placed.problem:
         return Evaluation(resolved=False, flags=(*flags, "ungradable"), detail=placed.problem), None, ""
+    if needs_install(task, placed):
+        flags.append("reinstalled")
+        if problem := await install(sandbox, task, placed):
+            return Evaluation(resolved=False, flags=(*flags, "not_installed"), detail=problem), None, ""
     tests = await run_listed(
         sandbox, task, (*task.FAIL_TO_PASS, *task.PASS_TO_PASS), task.test_seconds, shuffle=shuffle
     )

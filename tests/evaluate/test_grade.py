@@ -10,7 +10,7 @@ from msgspec import structs
 from forager.evaluate import grade, run_tests
 from forager.evaluate.attacks import ATTACKS, BUG, CORE, GOLD, TREE, bugged, diff
 from forager.images.task import TaskImage
-from forager.records import Evaluation, Task
+from forager.records import Environment, Evaluation, Task
 from forager.sandbox import Caps
 from forager.sandbox.docker import open_sandbox
 from forager.sandbox.engine import Engine
@@ -86,6 +86,63 @@ async def test_wrong_line_counts_are_put_right_and_said(engine: Engine, calc: Ca
     evaluation = await graded(engine, calc, wrong.removesuffix("\n"))
     assert evaluation.resolved
     assert evaluation.flags == ("patch_recounted",)
+
+
+FAR = GOLD.replace(" def mean(values):\n", " def mean(numbers):\n")
+BINARY = (
+    "diff --git a/x.bin b/x.bin\nnew file mode 100644\nindex 0000000..1\nBinary files /dev/null and b/x.bin differ\n"
+)
+RENAMED = "diff --git a/README.md b/READ.md\nsimilarity index 100%\nrename from README.md\nrename to READ.md\n"
+MODE = "diff --git a/README.md b/README.md\nold mode 100644\nnew mode 100755\n"
+
+
+@pytest.mark.parametrize(
+    ("patch", "resolved", "flags"),
+    [
+        pytest.param(FAR, True, ("patch_fuzzed",), id="context differs"),
+        pytest.param(GOLD.replace("\n", "\r\n"), True, ("patch_fuzzed",), id="CRLF"),
+        pytest.param(GOLD + RENAMED + MODE.replace("README", "setup").replace(".md", ".cfg"), True,
+                     ("config_restored",), id="rename and mode beside the fix"),
+        pytest.param(RENAMED, False, (), id="rename only"),
+        pytest.param(MODE, False, (), id="mode only"),
+        pytest.param(BINARY, False, ("patch_failed",), id="binary without its data"),
+        pytest.param(GOLD[: GOLD.rindex("+")], False, ("patch_recounted",), id="truncated at a line"),
+        pytest.param(GOLD.replace("return sum(values)", "yield nothing"), False, ("patch_failed",), id="wrong base"),
+    ],
+)  # fmt: skip
+async def test_kinds_of_patches(
+    engine: Engine, calc: Calc, patch: str, resolved: bool, flags: tuple[str, ...]
+) -> None:
+    evaluation = await graded(engine, calc, patch)
+    assert (evaluation.resolved, evaluation.flags) == (resolved, flags), evaluation
+    assert evaluation.patch_applied is ("patch_failed" not in flags)
+    assert bool(evaluation.detail) is not resolved
+
+
+async def test_huge_patches_are_graded_or_refused(engine: Engine, calc: Calc) -> None:
+    line = "+" + "x" * 99 + "\n"
+    rows = 500_000
+    huge = (
+        f"diff --git a/big.txt b/big.txt\nnew file mode 100644\n--- /dev/null\n+++ b/big.txt\n@@ -0,0 +1,{rows} @@\n"
+    )
+    evaluation = await graded(engine, calc, GOLD + huge + line * rows)
+    assert evaluation.resolved and evaluation.similarity == 1.0
+    evaluation = await graded(engine, calc, GOLD + huge + line * (rows * 7 // 5))
+    assert evaluation.flags == ("patch_failed",) and "64 MiB" in evaluation.detail
+
+
+async def test_a_product_that_is_not_in_place_is_installed_anew(engine: Engine, calc: Calc) -> None:
+    """Installing runs code of the patch: what it leaves for the tests is gone before they run."""
+    task = structs.replace(
+        calc[0], environment=Environment(source="pypi:calc==1.0", install="bash ./install && touch /tmp/installed")
+    )
+    evil = "echo 'def test_mean(): pass' >tests/test_core.py\ncp evil.py conftest.py\n(while :; do sleep 1; done) &\n"
+    hostile = {"install": evil, "evil.py": "import pytest\n\ndef pytest_runtest_makereport(item, call): 1 / 0\n"}
+    evaluation = await graded(engine, (task, calc[1]), bugged({"calc/core.py": FIXED, **hostile}))
+    assert evaluation.resolved, evaluation
+    assert "reinstalled" in evaluation.flags
+    evaluation = await graded(engine, (task, calc[1]), bugged({"calc/core.py": FIXED, "install": "exit 3\n"}))
+    assert not evaluation.resolved and "not_installed" in evaluation.flags
 
 
 async def test_syntax_error_in_the_product(engine: Engine, calc: Calc) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import sys
 import textwrap
 from pathlib import Path
@@ -402,4 +403,4 @@ async def test_another_order_on_request(suite: Suite) -> None:
     assert plain != first != second != plain
     assert first == list((await suite.run(shuffle=1)).outcomes)
     files = [test.partition("::")[0] for test in first]
-    assert sum(a != b for a, b in zip(files, files[1:], strict=False)) == 2
+    assert sum(a != b for a, b in itertools.pairwise(files)) == 2

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.metadata
 import io
+import json
+import secrets
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +16,10 @@ from typing import Any
 from forager.images.layer import add_layer
 from forager.records import Task, encode, encode_task
 from forager.sandbox.engine import Engine
-from tests.evaluate.conftest import RUNNER, SITE, diff
+
+RUNNER = ("pytest", "pluggy", "iniconfig", "packaging", "pygments")
+"""All that pytest needs, pure Python: copied from here, so that no test needs a network."""
+SITE = "usr/local/lib/python3.11/dist-packages"
 
 TREE = {
     "shelf/__init__.py": "",
@@ -76,7 +82,7 @@ async def ensure_shelf(engine: Engine, base: str) -> str:
 def shelf_task(name: str, image: str) -> Task:
     """The task whose bug has this name."""
     path, right, wrong = BUGS[name]
-    bugged = {path: TREE[path].replace(right, wrong)}
+    bugged = TREE[path].replace(right, wrong)
     every = [test for tests in FAILING.values() for test in tests] + [SURE]
     return Task(
         instance_id=f"shelf__{name}",
@@ -84,8 +90,8 @@ def shelf_task(name: str, image: str) -> Task:
         problem_statement=f"The function {name} returns something wrong.",
         source="mutation",
         image=image,
-        patch=diff({**TREE, **bugged}, {path: TREE[path]}),
-        setup=diff(TREE, bugged),
+        patch=patch(name, right),
+        setup=_diff(path, TREE[path], bugged),
         FAIL_TO_PASS=FAILING[name],
         PASS_TO_PASS=tuple(test for test in every if test not in FAILING[name]),
         test_seconds=60.0,
@@ -96,8 +102,7 @@ def shelf_task(name: str, image: str) -> Task:
 def patch(name: str, line: str) -> str:
     """A patch of a task's starting tree that replaces its wrong line by `line`."""
     path, right, wrong = BUGS[name]
-    bugged = {**TREE, path: TREE[path].replace(right, wrong)}
-    return diff(bugged, {path: TREE[path].replace(right, line)})
+    return _diff(path, TREE[path].replace(right, wrong), TREE[path].replace(right, line))
 
 
 def repair(name: str) -> Turn:
@@ -114,6 +119,18 @@ def solving(*before: Turn) -> list[dict[str, Any]]:
 def write_tasks(path: Path, tasks: Sequence[Task]) -> Path:
     path.write_bytes(b"".join(encode(encode_task(task)) + b"\n" for task in tasks))
     return path
+
+
+def unmade(file: Path) -> Path:
+    """The task of this file under another name: an image that nobody holds, so that a run has to make it."""
+    task = json.loads(file.read_text())
+    file.write_text(json.dumps(task | {"instance_id": f"{task['instance_id']}-{secrets.token_hex(4)}"}))
+    return file
+
+
+def _diff(path: str, before: str, after: str) -> str:
+    lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), f"a/{path}", f"b/{path}")
+    return f"diff --git a/{path} b/{path}\n" + "".join(lines)
 
 
 def _files() -> bytes:

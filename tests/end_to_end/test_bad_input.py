@@ -46,7 +46,7 @@ def line(**changes: object) -> str:
         (line(FAIL_TO_PASS="[1"), "line 1: task a__1: field 'FAIL_TO_PASS'"),
         (line(schema="forager.task/2"), "a newer Forager wrote it"),
         ("\n".join([line(), line()]), "line 2: instance_id 'a__1' is there twice"),
-        ('["no object"]', "line 1: a task is a JSON object"),
+        ('["no object"]', "1: a task is a JSON object"),
         ("\n\n", "holds no task"),
         ("\xff\xfe", "line 1: not JSON"),
     ],

@@ -25,15 +25,15 @@ def test_oracle_resolves_all_and_leaves_the_run_directory_as_described(
     engine: Engine, shelf: dict[str, Task], tasks: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "runs" / "oracle"
-    process = start("run", tasks, "-m", "oracle", "-o", out, "-k", "2")
+    process = start("run", tasks, "-m", "oracle", "-o", out)
     said = finish(process).fine()
     none_left(engine, process.pid)
-    assert said.startswith("oracle on 3 tasks: 6 to do\n")
-    assert "[6/6] shelf__" in said and "6 of 6 (100.0 %)" in said and f"forager show {out}" in said
+    assert said.startswith("oracle on 3 tasks: 3 to do\n")
+    assert "[3/3] shelf__" in said and "3 of 3 (100.0 %)" in said and f"forager show {out}" in said
 
     run = read(out)
-    asked = {f"{task.instance_id}#{sample}" for task in shelf.values() for sample in range(2)}
-    assert {one.id for one in run.trajectories} == asked and len(run.trajectories) == 6
+    asked = {f"{task.instance_id}#0" for task in shelf.values()}
+    assert {one.id for one in run.trajectories} == asked and len(run.trajectories) == 3
     assert sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) == [
         "attempts",
         "failures.jsonl",
@@ -59,11 +59,11 @@ def test_oracle_resolves_all_and_leaves_the_run_directory_as_described(
     assert info["images"] == {one.instance_id: one.task.image for one in run.trajectories}
     assert info["config"]["limits"]["steps"] == 128 and info["versions"]["docker"]
     report = run.report
-    assert (report.asked, report.finished, report.tasks_resolved) == (6, 6, 3)
-    assert report.pass_at == {"1": 1.0, "2": 1.0} and report.total.resolved == 6
+    assert (report.asked, report.finished, report.tasks_resolved) == (3, 3, 3)
+    assert report.pass_at == {"1": 1.0} and report.total.resolved == 3
 
-    again = forager("run", tasks, "-m", "oracle", "-o", out, "-k", "2").fine()
-    assert "6 to do, 6 done before" in again and "[6/6]" not in again
+    again = forager("run", tasks, "-m", "oracle", "-o", out).fine()
+    assert "3 to do, 3 done before" in again and "[3/3]" not in again
     assert read(out).trajectories == run.trajectories, "nothing was attempted twice"
 
 

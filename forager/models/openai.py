@@ -56,7 +56,7 @@ class OpenAIModel:
             fault = state.outcome.exception() if state.outcome else None
             assert isinstance(fault, Fault)
             failing += fault.seconds
-            absent = fault.unreachable and not server.answered
+            absent = (fault.unreachable or fault.not_a_server) and not server.answered
             most = min(retries.attempts, retries.unreachable_attempts) if absent else retries.attempts
             return state.attempt_number >= most or failing >= retries.seconds
 

@@ -32,7 +32,7 @@ class Retries(Record, frozen=True):
     first_wait: float = 0.5
     longest_wait: float = 30.0
     unreachable_attempts: int = 4
-    """Failing connections before it is clear that there is no server, when it has never answered."""
+    """Failing connections, or web pages, before it is clear that there is no server, when it has never answered."""
     busy_seconds: float = 900.0
     """How long a server may refuse everybody with 429 before a model call gives up."""
     busy_first_gap: float = 0.1

@@ -148,7 +148,7 @@ def test_eval_of_every_kind_of_patch(shelf: dict[str, Task], tasks: Path, tmp_pa
     unknown = encode(Prediction(instance_id="shelf__unknown", model_name_or_path="m", model_patch=gold))
     predictions.write_bytes(b"\n".join([*lines, unknown]) + b"\n")
     out = tmp_path / "eval"
-    process = start("eval", tasks, predictions, "-o", out)
+    process = start("eval", tasks, predictions, "-o", out, "--no-cache")
     said = finish(process).fine()
     none_left(engine, process.pid)
     assert "shelf__unknown: the task file has no such instance; its prediction is not graded" in said

@@ -102,7 +102,7 @@ def test_search_works_through_the_tools_and_its_record_is_honest(tasks: Path, tm
         assert one.evaluation.resolved <= (one.patch is not None)
     resolved = [one.id for one in run.trajectories if one.evaluation is not None and one.evaluation.resolved]
 
-    forager("eval", tasks, out / "preds.jsonl", "-o", tmp_path / "again").fine()
+    forager("eval", tasks, out / "preds.jsonl", "-o", tmp_path / "again", "--no-cache").fine()
     reports = json.loads((tmp_path / "again" / "reports.json").read_text())
     assert [f"{name}#0" for name, report in reports.items() if report["resolved"]] == sorted(
         resolved, key=[f"{name}#0" for name in reports].index

@@ -93,6 +93,13 @@ def test_an_address_where_nobody_listens(one_task: Path, tmp_path: Path) -> None
     assert f"no model server answers at {address}" in complaint and "check --base-url" in complaint
 
 
+def test_a_web_page_where_a_server_should_be(one_task: Path, tmp_path: Path, server: OpenAIServer) -> None:
+    server.answer = Script(faults=[{"fault": "web-page", "every": 1}])
+    complaint = forager("run", one_task, "-o", tmp_path / "run", *asking(server)).complaint(3)
+    assert "is no model server" in complaint and "check --base-url" in complaint
+    assert server.count <= 8, "two workers, four tries each: it will not become a server by being asked"
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [("/v2", "no model 'any-name' at "), ("/v1/chat/completions/v1", "no model 'any-name' at ")],

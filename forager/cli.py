@@ -25,6 +25,7 @@ from forager.choosing import (
     Seed,
     Shuffle,
     choose,
+    of_chosen,
 )
 from forager.errors import ForagerError, UsageError
 from forager.images.commands import images
@@ -120,6 +121,77 @@ def forage(
             )
         console.print(render_forage(report))
         return report.task_count > 0
+
+    if not _run(work()):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Tasks")
+def validate(
+    tasks: Annotated[Path, typer.Argument(help=TASK_FILE)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Directory for tasks.jsonl, rejected.jsonl, report.json, logs/; the same command goes on with it.",
+            show_default=False,
+        ),
+    ] = None,
+    runs: Annotated[int, typer.Option("-k", "--runs", help="Grades with the fix, and as many without.", min=1)] = 2,
+    difficulty: Annotated[
+        bool, typer.Option("--difficulty", help="Let search try the accepted tasks: what it solves is easy.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Tasks at once.", min=1)] = 2,
+    instances: Instances = None,
+    conditions: Filter = None,
+    limit: Limit = None,
+    shuffle: Shuffle = False,
+    seed: Seed = 0,
+    repos: Repos = None,
+    environments: Environments = None,
+    image_template: ImageTemplate = None,
+    json: Json = False,
+) -> None:
+    """Check that the reference fix solves each task and nothing else does, several times over.
+
+    Tests that are not constant, or fail whatever one does, are taken out of the lists. Exit code 1 if a task was
+    rejected.
+    """
+    from forager.records import encode
+    from forager.run.progress import make_progress
+    from forager.run.validation import render_validation, validate_tasks
+
+    loaded = choose(
+        tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
+    )
+    console = _console()
+
+    async def work() -> bool:
+        from forager.run.images_pool import TaskImages
+        from forager.run.trials import EngineTrials
+        from forager.sandbox.engine import Engine
+        from forager.sandbox.labels import clean
+
+        progress = make_progress(console, json=json)
+        with Engine.connect() as engine:
+            images = TaskImages(engine, progress.note)
+            report, found = await validate_tasks(
+                loaded,
+                EngineTrials(engine, images),
+                progress,
+                out,
+                runs=runs,
+                difficulty=difficulty,
+                workers=workers,
+                images=images,
+                reap=lambda: clean(engine),
+            )
+        if json:
+            print(encode(report).decode())
+        else:
+            console.print(render_validation(report, found))
+        return report.complete
 
     if not _run(work()):
         raise typer.Exit(1)
@@ -414,6 +486,7 @@ def evaluate(
     loaded = choose(
         tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
     )
+    candidates = of_chosen(candidates, tasks, loaded)
     console = _console()
 
     async def work() -> None:

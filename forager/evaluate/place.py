@@ -38,7 +38,8 @@ if [[ -s {scratch}.patch ]] && ! git apply --whitespace=nowarn {scratch}.patch 2
   how=recounted
   if ! git apply --whitespace=nowarn --recount {scratch}.patch 2>/dev/null; then
     how=fuzzed
-    if [[ -e {scratch}.strict ]] || grep -qE '^(GIT binary patch|Binary files )' {scratch}.patch || ! command -v patch >/dev/null ||
+    if [[ -e {scratch}.strict ]] || grep -qE '^(GIT binary patch|Binary files )' {scratch}.patch ||
+      ! command -v patch >/dev/null ||
       ! patch --batch --forward --fuzz=5 -p1 -u --no-backup-if-mismatch -r - -i {scratch}.patch >/dev/null 2>&1; then
       head -c 2000 {scratch}.said
       exit 1

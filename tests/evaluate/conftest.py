@@ -17,8 +17,9 @@ from forager.errors import ForagerError
 from forager.evaluate.attacks import TREE, calc_task
 from forager.images.build import image_id
 from forager.images.layer import add_layer
-from forager.images.task import TaskImage, ensure_task_image, remove_task_image
+from forager.images.task import TaskImage
 from forager.records import Task
+from forager.run.images_pool import TaskImages
 from forager.sandbox.engine import Engine
 
 RUNNER = ("pytest", "pluggy", "iniconfig", "packaging", "pygments")
@@ -59,19 +60,17 @@ def calc(engine: Engine, base_image: str) -> Iterator[tuple[Task, TaskImage]]:
             engine, parent=base_image, tag=tag, kind="test", script=script, files=files, workdir="/testbed"
         )
         task = calc_task(tag)
-        return task, await ensure_task_image(engine, task)
+        return task, await images.ensure(task)
 
+    # Several workers, and two folders of tests, share the image: whoever is last removes it.
+    images = TaskImages(engine)
     task, image = asyncio.run(make())
     yield task, image
 
     async def remove() -> None:
-        for _ in range(40):  # the last container may still be on its way out
-            await remove_task_image(engine, image)
-            if await image_id(engine, image.tag) is None:
-                break
-            await asyncio.sleep(0.25)
-        await engine.call(engine.api.remove_image, tag)
+        await images.close()
+        if await image_id(engine, image.tag) is None:
+            await engine.call(engine.api.remove_image, tag)
 
-    # Another worker may still need it; the last one removes it.
     with contextlib.suppress(ForagerError):
         asyncio.run(remove())

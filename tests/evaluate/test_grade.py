@@ -263,7 +263,7 @@ async def test_the_harness_adds_little_to_the_tests_own_time(engine: Engine, cal
         evaluation, log = await grade(engine, task, image, slow, run="tests")
         assert evaluation.resolved, log
         added.append(evaluation.seconds - 1.5 - by_hand)
-    assert min(added) < 2.0
+    assert min(added) < 5.0
 
 
 async def test_the_real_fix_resolves_beside_every_removed_attack(engine: Engine, calc: Calc) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
-from benchmarks.bench import QUICK, Repetitions, open_bench
+from benchmarks.bench import QUICK, ROOT, Repetitions, open_bench
 from benchmarks.figures import FLOOR, FORAGER, MINI, SDK, Figure, Goal, Group, Value
 from benchmarks.mini import VERSION
 from forager.errors import ForagerError
@@ -29,6 +29,8 @@ GROUPS = ("calls", "containers", "trajectories", "memory", "concurrency", "start
 
 CONTENDERS = (FORAGER, FLOOR, SDK, MINI)
 RESULTS = Path(__file__).with_name("results.json")
+QUICK_RESULTS = ROOT / "runs" / "benchmark-quick.json"
+"""Apart, so that they never pass for real ones."""
 BUSY = 1.0
 """A load average before the start from which figures deserve a warning."""
 
@@ -39,9 +41,10 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few repetitions: shows that it works, nothing more")
     parser.add_argument("--only", action="append", choices=GROUPS, help="only this group; may be repeated")
     parser.add_argument("--no-peers", action="store_true", help="leave mini-swe-agent out")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where the figures go (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help=f"where the figures go (default: {RESULTS}; quick: {QUICK_RESULTS})")
     arguments = parser.parse_args()
     names = [name for name in GROUPS if not arguments.only or name in arguments.only]
+    arguments.out = arguments.out or (QUICK_RESULTS if arguments.quick else RESULTS)
     console = Console() if sys.stdout.isatty() else Console(width=110)
     try:
         asyncio.run(_measure(console, names, arguments))

@@ -41,6 +41,7 @@ def written(folder: Path, data: bytes, suffix: str = ".tar.gz") -> Path:
         (".tar.xz", tar_of(HONEST, "xz")),
         (".zip", zip_of(HONEST)),
     ],
+    ids=["gz", "bz2", "xz", "zip"],  # not the data, which holds the time
 )
 def test_every_format_gives_the_same_tree(tmp_path: Path, suffix: str, data: bytes) -> None:
     members = {member.path: member.data for member in read(written(tmp_path, data, suffix))}
@@ -112,7 +113,7 @@ def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("suffix", archive.SUFFIXES)
-@pytest.mark.parametrize("data", [b"", b"not an archive at all", tar_of(HONEST)[:80]])
+@pytest.mark.parametrize("data", [b"", b"not an archive at all", tar_of(HONEST)[:80]], ids=["empty", "text", "cut"])
 def test_a_broken_archive_is_one_line(tmp_path: Path, suffix: str, data: bytes) -> None:
     with pytest.raises(ForageError, match="cannot be read as a source archive") as caught:
         list(read(written(tmp_path, data, suffix)))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 Rule = Callable[[bytes], bytes | None]
 """Takes what a client sends, and gives what is sent on; None lets the client hear that the disk is full."""
@@ -26,13 +27,13 @@ _REFUSAL = (
 
 
 class Gate:
-    """Listens at `address`, a value for DOCKER_HOST; a context manager. Speaks to the engine on its Unix socket."""
+    """Listens at `address`, a value for DOCKER_HOST; a context manager."""
 
     def __init__(self, path: Path, rule: Rule = lambda data: data) -> None:
         self.address = f"unix://{path}"
         self.rule = rule
         self._path = path
-        self._engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+        self._engine = urlsplit(os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
         self._loop = asyncio.new_event_loop()
         self._pairs: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -74,7 +75,10 @@ class Gate:
         this = asyncio.current_task()
         assert this is not None
         self._pairs.add(this)
-        engine, to_engine = await asyncio.open_unix_connection(self._engine)
+        if self._engine.scheme == "unix":
+            engine, to_engine = await asyncio.open_unix_connection(self._engine.path)
+        else:
+            engine, to_engine = await asyncio.open_connection(self._engine.hostname, self._engine.port)
         ways = {
             asyncio.create_task(self._carry(client, to_engine, to_client)),
             asyncio.create_task(self._carry(engine, to_client, None)),

@@ -74,6 +74,8 @@ def test_a_task_file_that_is_wrong(inside: Callable[..., Result], tmp_path: Path
         (["run", "good.jsonl", "-o", "run", "--sampling", "seed"], "--sampling takes KEY=VALUE, not 'seed'"),
         (["run", "good.jsonl", "-o", "run", "--extra-body", "{"], "--extra-body is not JSON"),
         (["run", "good.jsonl", "-o", "run", "-m", "any", "--base-url", "h:1"], "base URL 'h:1' is no URL"),
+        (["run", "good.jsonl", "-o", "run", "-m", "any", "--base-url", "ftp://there"], "'ftp://there' is no URL"),
+        (["run", "good.jsonl", "-o", "run", "-m", "any", "--base-url", "http://a b/v1"], "'http://a b/v1' is no URL"),
         (["run", "good.jsonl", "-o", "run", "--config", "nowhere.yaml"], "cannot read configuration file nowhere"),
         (["run", "good.jsonl", "-o", "run", "--config", "run.yaml"], "Object contains unknown field `modell`"),
         (["eval", "good.jsonl", "nowhere.jsonl", "-o", "e"], "cannot read predictions nowhere.jsonl"),

@@ -11,7 +11,7 @@ import pytest
 from forager.records import Task
 from forager.run.report import RunReport
 from forager.sandbox.engine import Engine
-from tests.end_to_end.command import finish, forager, none_left, read, start
+from tests.end_to_end.command import Command, finish, forager, none_left, read, start
 from tests.end_to_end.shelf import solving
 from tests.support.openai_script import Script
 from tests.support.openai_server import OpenAIServer
@@ -133,3 +133,24 @@ def test_a_model_behind_a_server_and_no_secret_on_disk(one_task: Path, tmp_path:
         if path.is_file():
             assert SECRET.encode() not in path.read_bytes(), path
     assert SECRET not in result.out + result.err
+
+
+def test_a_disk_that_takes_no_more_stops_the_run_which_goes_on_when_there_is_room(
+    engine: Engine, one_task: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command: Command = ["run", one_task, "-o", out, "-m", "oracle", "-k", "2"]
+    full = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh"]  # no file beyond 4 KiB
+    process = start(*command, prefix=full)
+    complaint = finish(process).complaint(3)
+    none_left(engine, process.pid)
+    assert f"cannot write {out}" in complaint and "free some space, then run the same command again" in complaint
+    forager(*command).fine()
+    assert [one.outcome.status for one in read(out).trajectories] == ["submitted"] * 2
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(one_task: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    head = ["sh", "-c", '"$@" | head -n 1', "sh"]
+    assert forager("run", one_task, "-o", out, "-m", "oracle", prefix=head).fine() == "oracle on 1 task: 1 to do\n"
+    assert read(out).only().outcome.status == "submitted" and read(out).report.finished == 1

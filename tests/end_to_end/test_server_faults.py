@@ -115,12 +115,6 @@ def test_the_public_server_without_a_key(one_task: Path, tmp_path: Path) -> None
     assert complaint == "no API key for model 'gpt-x': set $OPENAI_API_KEY, or give a --base-url"
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:8000", "ftp://there", "http://", "http://a b/v1"])
-def test_what_is_no_address(one_task: Path, tmp_path: Path, address: str) -> None:
-    complaint = forager("run", one_task, "-o", tmp_path / "run", *asking(address)).complaint(2)
-    assert "is no URL" in complaint
-
-
 # ------------------------------------------------------------------------------- faults that pass: nothing is lost
 
 PASSING = ["429", "429-date", "500", "502", "drop", "drop-body", "empty", "malformed", "wrong-shape", "no-choices"]

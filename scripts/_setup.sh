@@ -101,6 +101,9 @@ see_to_python() {
     say "Installing Forager and its packages into .venv (log: $log)"
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -e "$root[dev]" >>"$log" 2>&1 </dev/null 9>&- ||
         fail "cannot install the Python packages: $(why "$log")"
+    # Read as data, never imported (its constants and log parsers): what it depends on is large and not needed.
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps 'swebench>=4,<5' >>"$log" 2>&1 </dev/null 9>&- ||
+        fail "cannot install the Python packages: $(why "$log")"
     printf '%s' "$wanted" >"$stamp"
 }
 

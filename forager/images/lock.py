@@ -40,3 +40,10 @@ async def only_one(name: str) -> AsyncIterator[None]:
             except BlockingIOError:  # a blocking flock would hold a thread that nothing can cancel
                 await asyncio.sleep(0.1)
         yield
+
+
+def needed_lock(tag: str) -> Path:
+    """The file that runs lock (shared) while they need the image `tag`; who locks it alone may remove the image."""
+    folder = cache_dir() / "locks"
+    folder.mkdir(exist_ok=True)
+    return folder / f"needed-{safe_name(tag)}"

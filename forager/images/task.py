@@ -5,6 +5,7 @@ What the layer holds and why is in `images/task/seal`, the script that makes it.
 
 from __future__ import annotations
 
+import fcntl
 import re
 from pathlib import PurePosixPath
 
@@ -13,6 +14,7 @@ from forager.images import images_dir
 from forager.images.build import Report, image_id
 from forager.images.environment import ensure_environment, files_tar
 from forager.images.layer import LABEL, add_layer
+from forager.images.lock import needed_lock
 from forager.images.published import has_published, run_path
 from forager.records import Record, Task, digest, safe_name
 from forager.sandbox.engine import Engine
@@ -65,10 +67,22 @@ async def remove_task_image(engine: Engine, image: TaskImage) -> None:
 
 
 async def prune_task_images(engine: Engine) -> list[str]:
-    """Remove every task layer that no container uses; the tags of those removed. Each is made again when needed."""
+    """Remove every task layer that no run of this user needs and no container uses; the tags of those removed.
+
+    Each is made again when needed.
+    """
     found = await engine.call(engine.api.images, filters={"label": f"{LABEL}=task"})
     tags = [str(tag) for image in found for tag in image.get("RepoTags") or ()]
-    return [tag for tag in tags if await _remove(engine, tag)]
+    return [tag for tag in tags if await _prune(engine, tag)]
+
+
+async def _prune(engine: Engine, tag: str) -> bool:
+    with needed_lock(tag).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # a run needs it
+            return False
+        return await _remove(engine, tag)
 
 
 async def _remove(engine: Engine, tag: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from forager.errors import BuildError, ForageError, ForagerError, InfrastructureError, UnfitError, UsageError
-from forager.records import Task, safe_name
+from forager.records import Task
 
 if TYPE_CHECKING:
     from forager.images.task import TaskImage
@@ -102,16 +102,13 @@ class _Held:
 
     async def hold(self, tag: str) -> None:
         """Wait while another removes the image, then say that it is needed. Raises `UnfitError`."""
-        from forager.images.lock import cache_dir
+        from forager.images.lock import needed_lock
 
         self.drop()
-        folder = cache_dir() / "locks"
-        path = folder / f"needed-{safe_name(tag)}"
         try:
-            folder.mkdir(exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(needed_lock(tag), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise UnfitError(f"cannot write {path}: {error.strerror}") from error
+            raise UnfitError(f"cannot write {error.filename}: {error.strerror}") from error
         while True:
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

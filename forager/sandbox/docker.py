@@ -47,7 +47,7 @@ CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "
 LIFETIME = 6 * 3600.0
 """Seconds after which another host may take a container for abandoned."""
 
-SETTLE = 2.0
+SETTLE = 3.0
 """Seconds an interrupted shell has to answer before it is replaced."""
 
 WATCH = 5.0
@@ -193,11 +193,10 @@ class DockerSandbox:
 
     async def _settle(self, how: How, status: int | None, timeout: float, notices: list[str]) -> int | None:
         """Clean up after a command that forked or did not end by itself; its exit status, as far as known."""
-        shell = self._shell
         if how in ("timeout", "flood", "disk"):
             await self._ask_slay()
             notices.append(self._why(how, timeout))
-            if not await shell.resynchronise(SETTLE):
+            if not await self._shell.resynchronise(SETTLE):
                 how = "lost"
                 notices.append("the shell did not come back and was replaced; unexported variables are gone")
                 await self._replace(notices)
@@ -213,7 +212,8 @@ class DockerSandbox:
             notices.append(f"out of memory: the limit of {limit} was reached and {kills} process(es) were killed")
         if len(survey.survivors) > 0.9 * self._caps.processes:
             killed = await self._ask_slay(everything=True)
-            await shell.resynchronise(SETTLE)
+            if not await self._shell.resynchronise(SETTLE):
+                await self._replace(notices)
             notices.append(f"{killed} background processes were killed: the limit is {self._caps.processes}")
             survey = await self._control.survey()
         if survey.output_held:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -48,9 +49,13 @@ class Engine:
     @classmethod
     def connect(cls, timeout: float = 120.0) -> Engine:
         """Connect, or raise `UnfitError` saying what to do. `timeout` in seconds, of one engine call."""
-        with errors("the Docker engine"):
-            client = docker.from_env(timeout=int(timeout), max_pool_size=2 * THREADS)
-            client.ping()
+        try:
+            with errors("the Docker engine"):
+                client = docker.from_env(timeout=int(timeout), max_pool_size=2 * THREADS)
+                client.ping()
+        except SandboxError as error:  # whatever it is, without an engine no attempt will do better
+            where = os.environ.get("DOCKER_HOST", "")
+            raise UnfitError(f"{error}; is DOCKER_HOST={where} right?" if where else str(error)) from None
         return cls(client)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

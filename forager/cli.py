@@ -8,7 +8,6 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -29,6 +28,7 @@ from forager.choosing import (
 )
 from forager.errors import ForagerError, UsageError
 from forager.images.commands import images
+from forager.running import complain, finish
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,18 +65,12 @@ def main() -> NoReturn:
     try:
         app()
     except ForagerError as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(error.exit_code)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(0)
-
-
-def _complain(message: str) -> None:
-    from forager.plain import visible
-
-    print(f"forager: {visible(message)}", file=sys.stderr)
 
 
 # ------------------------------------------------------------------------------------------- making tasks
@@ -122,7 +116,7 @@ def forage(
         console.print(render_forage(report))
         return report.task_count > 0
 
-    if not _run(work()):
+    if not finish(work()):
         raise typer.Exit(1)
 
 
@@ -162,9 +156,7 @@ def validate(
     from forager.run.progress import make_progress
     from forager.run.validation import render_validation, validate_tasks
 
-    loaded = choose(
-        tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
-    )
+    loaded = choose(tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, complain)
     console = _console()
 
     async def work() -> bool:
@@ -193,7 +185,7 @@ def validate(
             console.print(render_validation(report, found))
         return report.complete
 
-    if not _run(work()):
+    if not finish(work()):
         raise typer.Exit(1)
 
 
@@ -220,9 +212,7 @@ def audit(
     from forager.plain import one_line
     from forager.records import encode
 
-    loaded = choose(
-        tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
-    )
+    loaded = choose(tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, complain)
 
     def show(found: Audit) -> None:
         if json:
@@ -240,11 +230,11 @@ def audit(
         from forager.sandbox.engine import Engine
 
         with Engine.connect() as engine:
-            async with TaskImages(engine, _complain) as images:
+            async with TaskImages(engine, complain) as images:
                 audits = await audit_tasks(engine, loaded, images, workers=workers, report=show)
         return not any(found.leaks or found.problem for found in audits)
 
-    if not _run(work()):
+    if not finish(work()):
         raise typer.Exit(1)
 
 
@@ -427,10 +417,8 @@ def run(
         "grade": grade,
     }
     options = load_options(config, flags)
-    loaded = choose(
-        tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
-    )
-    complete = _run(_attempt_all(loaded, options, out, json=json, tasks_file=tasks))
+    loaded = choose(tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, complain)
+    complete = finish(_attempt_all(loaded, options, out, json=json, tasks_file=tasks))
     if not complete:
         raise typer.Exit(1)
     if not json:
@@ -483,9 +471,7 @@ def evaluate(
     from forager.run.progress import make_progress
 
     candidates = load_predictions(predictions)
-    loaded = choose(
-        tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, _complain
-    )
+    loaded = choose(tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, complain)
     candidates = of_chosen(candidates, tasks, loaded)
     console = _console()
 
@@ -516,7 +502,7 @@ def evaluate(
         else:
             console.print(render_evaluation(out, report))
 
-    _run(work())
+    finish(work())
 
 
 @app.command(rich_help_panel="Runs")
@@ -572,7 +558,7 @@ def demo(
     """The whole path on this machine, no key, no account: real packages, injected bugs, repairs, grades."""
     from forager.demo import demo as whole_path
 
-    _run(whole_path(out, workers, _console()))
+    finish(whole_path(out, workers, _console()))
 
 
 @app.command(rich_help_panel="Start here")
@@ -582,7 +568,7 @@ def doctor(json: Json = False) -> None:
     from forager.doctor import fit, render_doctor
     from forager.records import encode
 
-    checks = _run(examine())
+    checks = finish(examine())
     if json:
         print(encode(checks).decode())
     else:
@@ -607,7 +593,7 @@ def clean(
             images = await prune_task_images(engine)
         return len(containers), len(images)
 
-    containers, images = _run(work())
+    containers, images = finish(work())
     print(
         f"removed {containers} container{'' if containers == 1 else 's'} "
         f"and {images} task image{'' if images == 1 else 's'}"
@@ -631,17 +617,6 @@ def _options(
 
 
 # ------------------------------------------------------------------------------------------------ helpers
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end. A Ctrl-C cancels, lets everything clean up, and exits with 130."""
-    import asyncio
-
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        _complain("interrupted; what was done is kept")
-        raise typer.Exit(130) from None
 
 
 def _console() -> Console:

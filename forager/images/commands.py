@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from forager.choosing import (
     Shuffle,
     choose,
 )
+from forager.running import finish
 
 images = typer.Typer(
     name="images",
@@ -39,7 +39,7 @@ def list_(json: Json = False) -> None:
     from forager.sandbox.engine import Engine
 
     with Engine.connect() as engine:
-        found = asyncio.run(list_images(engine))
+        found = finish(list_images(engine))
     if json:
         for image in found:
             print(encode(image).decode())
@@ -82,7 +82,7 @@ def build(
     chosen = choose(tasks, instances, conditions, limit, shuffle, seed, repos, environments, image_template, report)
     logs = (out or cache_dir()) / "logs"
     with Engine.connect() as engine:
-        built = asyncio.run(build_all(engine, chosen, logs, workers=workers, report=report))
+        built = finish(build_all(engine, chosen, logs, workers=workers, report=report))
     failed = [one for one in built if one.problem]
     if json:
         for one in built:
@@ -106,7 +106,7 @@ def remove(
     from forager.sandbox.engine import Engine
 
     with Engine.connect() as engine:
-        gone = asyncio.run(remove_images(engine, names))
+        gone = finish(remove_images(engine, names))
     print(f"removed {len(gone)} image{'' if len(gone) == 1 else 's'}")
 
 
@@ -119,7 +119,7 @@ def prune(
     from forager.sandbox.engine import Engine
 
     with Engine.connect() as engine:
-        gone = asyncio.run(prune_images(engine, everything=everything))
+        gone = finish(prune_images(engine, everything=everything))
     print(f"removed {len(gone)} image{'' if len(gone) == 1 else 's'}")
 
 

@@ -1,0 +1,29 @@
+"""Running a command's work to its end, Ctrl-C included."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import typer
+
+T = TypeVar("T")
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    from forager.plain import visible
+
+    print(f"forager: {visible(message)}", file=sys.stderr)
+
+
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end. A Ctrl-C cancels, lets everything clean up, and exits with 130."""
+    import asyncio  # here, because `--help` should not wait for it
+
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        complain("interrupted; what was done is kept")
+        raise typer.Exit(130) from None

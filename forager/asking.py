@@ -1,4 +1,4 @@
-"""The options of `run` and `replay --then` that say which model is asked, how, and where an attempt ends."""
+"""The options of `run`, `replay --then` and `forage` on which model is asked, how, and where it ends."""
 
 from __future__ import annotations
 

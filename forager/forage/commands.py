@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from forager.asking import RUN, ApiKeyEnv, BaseUrl
+from forager.errors import UsageError
 from forager.running import finish
 
 
@@ -51,6 +53,18 @@ def forage(
     runs: Annotated[
         int, typer.Option(help="Runs of the clean suite: a test that does not pass in each is left out.", min=2)
     ] = 3,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A name that the server knows: it helps where rules do not do. Default: none is asked.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    base_url: BaseUrl = None,
+    api_key_env: ApiKeyEnv = None,
 ) -> None:
     """Make tasks: inject bugs into real packages, or undo commits, and keep those that tests tell for certain."""
     from rich.console import Console
@@ -59,7 +73,11 @@ def forage(
     from forager.forage.linked import read_issues
     from forager.forage.lists import expand
     from forager.forage.pipeline import forage as make_tasks
+    from forager.models.registry import ModelSpec
 
+    if model is None and (base_url or api_key_env):
+        raise UsageError("--base-url and --api-key-env say how to ask a model: name it with --model")
+    asked = ModelSpec.of_server(model, base_url, api_key_env) if model is not None else None
     wanted = expand(repositories)
     commits = (wanted.commits or 0) if commits is None else commits
     mutations = wanted.mutations if mutations is None else mutations
@@ -82,6 +100,7 @@ def forage(
                 seed=seed if seed is not None else (wanted.seed or 0),
                 workers=workers,
                 runs=runs,
+                model=asked,
                 progress=display,
             )
         console.print(render_forage(report))

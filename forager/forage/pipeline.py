@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from forager.errors import UsageError
@@ -16,6 +17,7 @@ from forager.forage.results import Asked, ForageDirectory, RepositoryRecord
 from forager.forage.source import check_name
 from forager.forage.statement import Detail
 from forager.images.base import ensure_base
+from forager.models.registry import Models, ModelSpec
 from forager.records import Record, Task
 from forager.sandbox.engine import Engine
 
@@ -47,6 +49,7 @@ async def forage(
     workers: int = 2,
     runs: int = RUNS,
     suite_seconds: float = 300.0,
+    model: ModelSpec | None = None,
     progress: Progress | None = None,
 ) -> ForageReport:
     """Make tasks of repositories (names as in `forage.lists`): `out`/tasks.jsonl, repositories.jsonl, logs/.
@@ -54,9 +57,10 @@ async def forage(
     `mutations` tasks with injected bugs are wanted of each, and `commits` from its history; `detail` is how much
     statements tell, `hide_tests` takes failing tests out of the agent's tree, `issues` are what commits may link to.
     `workers` containers run tests at once; `suite_seconds` is the longest a suite may take; the clean code's suite
-    runs `runs` times. The same call again goes on where the last one stopped; `mutations`, `commits` and `specs` may
-    grow. Which tasks come out depends on the releases, the histories and `seed` alone, but for mutants so slow that
-    they are near their time limit. A repository that fails has its record and stops nothing.
+    runs `runs` times. `model` is asked where rules do not do; None asks nobody. The same call again goes on where the
+    last one stopped; `mutations`, `commits` and `specs` may grow. Which tasks come out depends on the releases, the
+    histories, `seed` and what a model says alone, but for mutants so slow that they are near their time limit. A
+    repository that fails has its record and stops nothing.
 
     Raises `UsageError` for a specification that means nothing and a directory of another seed, `UnfitError` for what
     every repository would meet; what was reached by then is kept.
@@ -70,19 +74,21 @@ async def forage(
         check_name(name)
     tell = progress or (lambda _: None)
     issues = issues or Issues()
-    settings = Settings(
-        mutations=mutations,
-        commits=commits,
-        detail=detail,
-        hide_tests=hide_tests,
-        issues=issues,
-        seed=seed,
-        suite_seconds=suite_seconds,
-        runs=runs,
-    )
-    with ForageDirectory(
-        out, Asked(seed=seed, hide_tests=hide_tests, detail=detail, issues=issues.digest)
-    ) as directory:
+    async with AsyncExitStack() as stack:
+        settings = Settings(
+            mutations=mutations,
+            commits=commits,
+            detail=detail,
+            hide_tests=hide_tests,
+            issues=issues,
+            seed=seed,
+            suite_seconds=suite_seconds,
+            runs=runs,
+            model=await stack.enter_async_context(Models(model)) if model is not None else None,
+        )
+        directory = stack.enter_context(
+            ForageDirectory(out, Asked(seed=seed, hide_tests=hide_tests, detail=detail, issues=issues.digest))
+        )
         waiting = [name for name in names if not _is_finished(directory.records.get(name), mutations, commits)]
         if waiting:
             await ensure_base(engine, lambda text: tell(Event(kind="note", repository="", text=text)))

@@ -42,6 +42,7 @@ from forager.forage.validate import (
     run_suite,
 )
 from forager.images.environment import ensure_environment, freeze
+from forager.models.registry import Models
 from forager.records import Environment, Record, Task, digest
 from forager.sandbox.engine import Engine
 
@@ -69,6 +70,9 @@ class Settings(Record, frozen=True):
     """Whether the agent finds the failing tests of an injected bug in its tree."""
     issues: Issues = Issues()
     """Issues that commits may link to."""
+    model: Models | None = None
+    """Makes the model to ask where rules do not do, a fresh one for each conversation (`model.openai()`); its
+    connections are closed by whoever opened them. None: no model is asked."""
 
 
 class Slots:

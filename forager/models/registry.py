@@ -38,6 +38,13 @@ class ModelSpec(Record, frozen=True):
     protocol: str = "tools"
     retries: Retries = Retries()
 
+    @classmethod
+    def of_server(cls, name: str, base_url: str | None, api_key_env: str | None) -> ModelSpec:
+        """A model for work that only a server's can do. Raises `UsageError` for an embedded one."""
+        if name in EMBEDDED:
+            raise UsageError(f"--model {name} cannot do this: name a model that a server has")
+        return cls(name=name, base_url=base_url or "", api_key_env=api_key_env or cls().api_key_env)
+
 
 class Models:
     """Makes the models of a run's attempts; what they share (one connection pool) closes with it.
@@ -46,7 +53,7 @@ class Models:
     """
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._spec = spec
+        self.spec = spec
         self._server: Server | None = None
         if spec.name not in EMBEDDED:
             if not spec.name.strip():
@@ -70,7 +77,7 @@ class Models:
 
     def make(self, task: Task, limits: Limits) -> Model:
         """A fresh model for one attempt of a task."""
-        match self._spec.name:
+        match self.spec.name:
             case "search":
                 from forager.models.search import SearchModel
 
@@ -91,7 +98,7 @@ class Models:
         from forager.models.openai import OpenAIModel
 
         assert self._server is not None
-        spec = self._spec
+        spec = self.spec
         return OpenAIModel(
             self._server,
             sampling=spec.sampling,

@@ -33,6 +33,10 @@ class ModelError(InfrastructureError):
     """The model server failed one request for good (its retries are used up, or it refused it)."""
 
 
+class PromptRefused(ModelError):
+    """The server refused this one prompt (its content filter, a request it cannot take); another may do."""
+
+
 class SandboxError(InfrastructureError):
     """The container or the engine failed: died, killed from outside, connection lost."""
 

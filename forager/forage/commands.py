@@ -24,11 +24,17 @@ def forage(
     mutations: Annotated[
         int | None,
         typer.Option(
-            help="Tasks with bugs put in, wanted of each repository. Default: 8, or the list's; with --commits 0.",
+            help="Tasks with bugs put in, wanted of each repository. Default: 8, or the list's; 0 with others.",
             show_default=False,
             min=0,
         ),
     ] = None,
+    implementations: Annotated[
+        int, typer.Option(help="Tasks to write a function again from its docstring and tests, of each.", min=0)
+    ] = 0,
+    rewrites: Annotated[
+        int, typer.Option(help="Tasks with a function that the model rewrites with a bug, of each.", min=0)
+    ] = 0,
     commits: Annotated[
         int | None,
         typer.Option(help="Tasks from the history, of each. Default: 0, or the list's.", show_default=False, min=0),
@@ -37,6 +43,10 @@ def forage(
         Path | None,
         typer.Option(help="Issues that commits link to: JSONL of {repo, number, title, body}.", show_default=False),
     ] = None,
+    statements: Annotated[
+        Literal["template", "model"],
+        typer.Option(help="Who writes the statements of bugs; a model's are checked to give nothing away."),
+    ] = "template",
     detail: Annotated[
         Literal["full", "symptom", "terse"], typer.Option(help="How much the statements tell.")
     ] = "full",
@@ -65,11 +75,23 @@ def forage(
     ] = None,
     base_url: BaseUrl = None,
     api_key_env: ApiKeyEnv = None,
+    max_steps: Annotated[
+        int, typer.Option(help="Of an agent that looks for an environment.", min=1, rich_help_panel=RUN)
+    ] = 80,
+    max_tokens: Annotated[
+        int, typer.Option(help="Prompts and replies of such an agent; 0: no limit.", min=0, rich_help_panel=RUN)
+    ] = 2_000_000,
+    max_seconds: Annotated[
+        float,
+        typer.Option(help="Of such an agent, the builds it asks for included.", min=1, rich_help_panel=RUN),
+    ] = 3600.0,
 ) -> None:
     """Make tasks: inject bugs into real packages, or undo commits, and keep those that tests tell for certain."""
+    from msgspec import structs
     from rich.console import Console
 
     from forager.forage.display import ForageDisplay, render_forage
+    from forager.forage.explore import LIMITS
     from forager.forage.linked import read_issues
     from forager.forage.lists import expand
     from forager.forage.pipeline import forage as make_tasks
@@ -78,6 +100,7 @@ def forage(
     if model is None and (base_url or api_key_env):
         raise UsageError("--base-url and --api-key-env say how to ask a model: name it with --model")
     asked = ModelSpec.of_server(model, base_url, api_key_env) if model is not None else None
+    limits = structs.replace(LIMITS, steps=max_steps, tokens=max_tokens, seconds=max_seconds)
     wanted = expand(repositories)
     commits = (wanted.commits or 0) if commits is None else commits
     mutations = wanted.mutations if mutations is None else mutations
@@ -92,8 +115,11 @@ def forage(
                 engine,
                 wanted.repositories,
                 out,
-                mutations=mutations if mutations is not None else 0 if commits else 8,
+                mutations=mutations if mutations is not None else 0 if commits + implementations + rewrites else 8,
+                implementations=implementations,
+                rewrites=rewrites,
                 commits=commits,
+                statements=statements,
                 issues=linked,
                 detail=detail,
                 hide_tests="" if hide_tests == "no" else hide_tests,
@@ -101,6 +127,7 @@ def forage(
                 workers=workers,
                 runs=runs,
                 model=asked,
+                explore=limits,
                 progress=display,
             )
         console.print(render_forage(report))

@@ -21,6 +21,7 @@ FEWEST = 8
 """Words; a shorter message without any behaviour beside it tells too little."""
 FEWEST_TERSE = 3
 """Words of a title that is all there is."""
+CLOSING = "The tests for this are not in the repository. Please make the change without breaking what works."
 
 _TRAILER = re.compile(
     r"(?i)(signed-off-by|co-authored-by|reviewed-by|acked-by|tested-by|reported-by|change-id|git-svn-id|cc"
@@ -65,7 +66,7 @@ def commit_statement(
     parts = [f"# {title or f'{name}: wanted behaviour'}", body]
     if cases:
         parts += [f"This is what {name} does not do yet.", *cases]
-    parts.append("The tests for this are not in the repository. Please make the change without breaking what works.")
+    parts.append(CLOSING)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

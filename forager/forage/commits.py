@@ -18,12 +18,14 @@ from msgspec import structs
 from forager.errors import BuildError, CapExceeded, ForageError, SandboxError
 from forager.evaluate.testrun import TestRun, file_of, run_tests
 from forager.forage import dated, detect, history
-from forager.forage.commit_statement import commit_statement
+from forager.forage.commit_statement import CLOSING, commit_statement
+from forager.forage.giveaway import functions_in
 from forager.forage.linked import Issues
 from forager.forage.mining import Candidate
 from forager.forage.source import Source
 from forager.forage.statement import Detail
 from forager.forage.validate import CAPS, HASH_SEEDS
+from forager.forage.written import Material, Written
 from forager.images.environment import WORKDIR, ensure_environment, freeze
 from forager.records import Environment, Record, Task, digest
 from forager.sandbox.control import quote
@@ -299,14 +301,19 @@ def commit_task(
     issues: Issues,
     detail: Detail,
     limit: Callable[[float], float],
+    written: Written | None = None,
 ) -> Task | None:
     """The task of a commit that was found valid; None if nothing that may be said of it makes a statement.
 
-    `sources` are its test modules by path; `limit` gives the seconds of a grading run from those of a run.
+    `sources` are its test modules by path; `limit` gives the seconds of a grading run from those of a run; `written`
+    is what a model has written, for a commit whose message and linked issue tell nothing.
     """
     commit = candidate.commit
     linked = issues.find(source.repo, commit.message)
     statement = commit_statement(source.name, candidate, linked, verdict.failures, sources, detail)
+    by_model = written is not None and not statement
+    if written is not None and written.report and by_model:
+        statement = f"{written.report}\n\n{CLOSING}\n"
     if not statement:
         return None
     runs = len(HASH_SEEDS)
@@ -324,7 +331,8 @@ def commit_task(
         test_seconds=limit(verdict.slowest),
         provenance={
             "commit": commit.id,
-            "statement": "linked" if linked is not None else "message",
+            "statement": "model" if by_model else "linked" if linked is not None else "message",
+            **({"statement_model": written.model} if written is not None and by_model else {}),
             **({"linked": f"{linked.repo}#{linked.number}"} if linked is not None else {}),
             "left_out": list(candidate.left_out),
             "error_to_pass": len(verdict.errors),
@@ -336,6 +344,25 @@ def commit_task(
             "unstable": list(verdict.unstable[:50]),
         },
         extra={"created_at": datetime.fromtimestamp(commit.time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")},
+    )
+
+
+def commit_material(
+    source: Source, candidate: Candidate, verdict: CommitVerdict, sources: Mapping[str, bytes], detail: Detail
+) -> Material:
+    """What a model may write the statement of a commit's task from."""
+    return Material(
+        name=source.name,
+        version="",
+        files=candidate.code,
+        functions=functions_in(candidate.patch),
+        diff=candidate.patch,
+        failures=verdict.failures,
+        sources=sources,
+        detail=detail,
+        hidden=True,
+        wanted=True,
+        words=candidate.commit.message.strip()[:2000],
     )
 
 

@@ -112,7 +112,8 @@ def render_forage(report: ForageReport) -> RenderableType:
                 one_line(f"{record.stage}: {record.reason}" if failed else record.reason, 300), style="red" * failed
             ),
         )
-    table.caption = f"{report.task_count} tasks in {report.tasks}"
+    tokens = sum(record.usage.total for record in report.repositories)
+    table.caption = f"{report.task_count} tasks in {report.tasks}" + (f", {tokens:,} tokens" if tokens else "")
     table.caption_justify = "left"
     table.caption_style = "bold"
     return table

@@ -13,8 +13,7 @@ Without a map, and for lines that run at import, so that any test may depend on 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
 
 import tenacity
 
@@ -23,6 +22,7 @@ from forager.evaluate.testrun import TestRun, file_of
 from forager.forage.baseline import Baseline
 from forager.forage.mutate import Mutant, apply_all, overlap
 from forager.forage.reach import Reach, Selection, select
+from forager.forage.trying import at_once
 from forager.forage.validate import HASH_SEEDS, Reason, Suite, Verdict, failed, fault, run_suite, validate
 from forager.sandbox.engine import Engine
 
@@ -31,7 +31,6 @@ TOGETHER = 8
 MOST = 0.6
 """Share of the suite's time from which running a selection of it is not worth while."""
 
-T = TypeVar("T")
 Mutants = tuple[Mutant, ...]
 """The places of one bug: one, or several for a combined one."""
 
@@ -89,7 +88,7 @@ class Judge:
 
         Raises `SandboxError` and `UnfitError` when the engine fails; what was told by then stands.
         """
-        opened = await _all(self._open(number, mutants, tell) for number, mutants in enumerate(bugs))
+        opened = await at_once(self._open(number, mutants, tell) for number, mutants in enumerate(bugs))
         groups: list[list[_Open]] = []
         for bug in opened:
             if bug is None:
@@ -100,7 +99,7 @@ class Judge:
                 groups.append([bug])
             else:
                 group.append(bug)
-        await _all(self._confirm(group, tell) for group in groups)
+        await at_once(self._confirm(group, tell) for group in groups)
 
     async def _open(self, number: int, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> _Open | None:
         """What the tests that reach a bug say; None where that, or the whole suite, has settled it."""
@@ -161,7 +160,7 @@ class Judge:
         rest = self._passing - foreseen
         if len(group) > 1:
             if isinstance(run, Verdict) or any(run.outcomes.get(test) != "passed" for test in rest):
-                await _all(self._confirm([bug], tell) for bug in group)
+                await at_once(self._confirm([bug], tell) for bug in group)
                 return
             for bug in group:
                 bug.evidence.append((rest, run))
@@ -174,7 +173,7 @@ class Judge:
             group[0].evidence.append((self._passing, run))
             group[0].again = {test for test in rest - group[0].own if run.outcomes.get(test) != "passed"}
             group[0].seconds += run.seconds
-        await _all(self._second(bug, tell) for bug in group)
+        await at_once(self._second(bug, tell) for bug in group)
 
     async def _second(self, bug: _Open, tell: Callable[[Mutants, Verdict], None]) -> None:
         """A bug's own tests once more, alone, and the verdict."""
@@ -228,14 +227,3 @@ class Judge:
                 return Verdict(reason="broke_container")
         reason: Reason | None = fault(run)
         return run if reason is None else Verdict(reason=reason, runs=1, seconds=run.seconds)
-
-
-async def _all(jobs: Iterable[Awaitable[T]]) -> list[T]:
-    """All at once; when one fails, the others are called off."""
-    tasks = [asyncio.ensure_future(job) for job in jobs]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 import msgspec
 import tenacity
@@ -12,12 +13,14 @@ import tenacity
 from forager.errors import SandboxError
 from forager.forage import history, mining
 from forager.forage.alike import Alike
-from forager.forage.commits import CommitVerdict, Miner, commit_task
+from forager.forage.commits import CommitVerdict, Miner, commit_material, commit_task
 from forager.forage.linked import Issues
 from forager.forage.mining import Candidate
+from forager.forage.replies import Asking
 from forager.forage.source import Source
 from forager.forage.statement import Detail
 from forager.forage.trying import until_enough
+from forager.forage.written import write_report
 from forager.records import Record, Task
 
 TRIES, TRIES_MORE = 20, 5
@@ -36,6 +39,8 @@ class Mined(Record, frozen=True):
     """Candidates whose tests were run."""
     rejected: dict[str, int] = msgspec.field(default_factory=dict)
     """Candidates that became no task, by reason."""
+    reports_refused: int = 0
+    """Statements by a model that did not pass the check."""
 
 
 class Result(Record, frozen=True):
@@ -44,6 +49,7 @@ class Result(Record, frozen=True):
     candidate: Candidate
     verdict: CommitVerdict
     task: Task | None = None
+    reports_refused: int = 0
 
 
 async def mine(
@@ -58,11 +64,13 @@ async def mine(
     detail: Detail,
     limit: Callable[[float], float],
     tell: Callable[[str, int, int], None],
+    asking: Asking | None = None,
 ) -> Mined:
     """Tasks from the history of a source at its commit. `known` gives an earlier call's verdict, `keep` keeps one.
 
     `limit` gives the seconds of a grading run from those of a run; `tell` is called with a line, the number of tasks
-    and of candidates tried. Raises as `Miner.judge` does.
+    and of candidates tried. `asking` writes statements where neither message nor issue makes one. Raises as
+    `Miner.judge` and `Asking.ask` do.
     """
     left: Counter[str] = Counter()
     looked = tried = 0
@@ -93,14 +101,20 @@ async def mine(
         if verdict is None:
             verdict = await judged(candidate)
             keep(candidate.commit.id, verdict)
-        task = None
+        task, refused = None, 0
         if verdict.reason == "valid":
             texts = await asyncio.to_thread(
                 history.read_blobs, source.path, [f"{candidate.commit.id}:{path}" for path in candidate.tests]
             )
             sources = {path: text for path, text in zip(candidate.tests, texts, strict=True) if text is not None}
-            task = commit_task(source, candidate, verdict, sources, issues=issues, detail=detail, limit=limit)
-        result = Result(candidate=candidate, verdict=verdict, task=task)
+            make = partial(
+                commit_task, source, candidate, verdict, sources, issues=issues, detail=detail, limit=limit
+            )
+            task = make()
+            if task is None and asking is not None:
+                written = await write_report(asking, commit_material(source, candidate, verdict, sources, detail))
+                task, refused = make(written=written), len(written.refused)
+        result = Result(candidate=candidate, verdict=verdict, task=task, reports_refused=refused)
         results.append(result)
         tried += 1
         reason = verdict.reason if task is not None or verdict.reason != "valid" else "no_statement"
@@ -129,6 +143,7 @@ async def mine(
         left=dict(sorted(left.items())),
         tried=len(ordered),
         rejected={reason: count for reason, count in sorted(rejected.items()) if count},
+        reports_refused=sum(result.reports_refused for result in ordered),
     )
 
 

@@ -9,7 +9,7 @@ import ast
 import random
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
@@ -19,6 +19,9 @@ from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
 from forager.forage import scope
 from forager.forage.operators import OPERATORS, Operator, Site
 from forager.records import Record
+
+Operators = Mapping[str, Sequence[Operator]]
+"""Rules by the operator's name."""
 
 DEEPEST = 100
 """Levels of nesting; deeper source is generated or hostile, and could exhaust a recursive parser's stack."""
@@ -56,9 +59,9 @@ def overlap(first: Iterable[Mutant], second: Iterable[Mutant]) -> bool:
     return any(a.file == b.file and a.start <= b.end and b.start <= a.end for b in second for a in first)
 
 
-def sites(file: str, source: bytes) -> list[Mutant]:
+def sites(file: str, source: bytes, operators: Operators = OPERATORS) -> list[Mutant]:
     """Every mutant of one file, in the order of the source. None for a file that is not sound UTF-8 Python 3."""
-    if source.startswith(b"\xef\xbb\xbf") or _fingerprint(source) is None or _depth(source) > DEEPEST:
+    if source.startswith(b"\xef\xbb\xbf") or fingerprint(source) is None or depth(source) > DEEPEST:
         return []
     try:
         module = cst.parse_module(source.decode())
@@ -66,12 +69,12 @@ def sites(file: str, source: bytes) -> list[Mutant]:
         return []
     if module.code.encode() != source:
         return []
-    return _Walk(file, source, module).mutants
+    return _Walk(file, source, module, operators).mutants
 
 
-def all_sites(sources: Mapping[str, bytes]) -> list[Mutant]:
+def all_sites(sources: Mapping[str, bytes], operators: Operators = OPERATORS) -> list[Mutant]:
     """Every mutant of every file, files in the order of their paths."""
-    return [mutant for file in sorted(sources) for mutant in sites(file, sources[file])]
+    return [mutant for file in sorted(sources) for mutant in sites(file, sources[file], operators)]
 
 
 def sample(mutants: Iterable[Mutant], sources: Mapping[str, bytes], seed: str) -> Iterator[Mutant]:
@@ -92,7 +95,7 @@ def sample(mutants: Iterable[Mutant], sources: Mapping[str, bytes], seed: str) -
         for _, members in functions:
             chance.shuffle(members)
         strata[operator] = dict(functions)
-    seen = {file: {_fingerprint(source)} for file, source in sources.items()}
+    seen = {file: {fingerprint(source)} for file, source in sources.items()}
     by_function: Counter[tuple[str, str]] = Counter()
     by_file: Counter[str] = Counter()
     while strata:
@@ -104,7 +107,7 @@ def sample(mutants: Iterable[Mutant], sources: Mapping[str, bytes], seed: str) -
                 mutant = functions_left[key].pop()
                 if not functions_left[key]:
                     del functions_left[key]
-                code = _fingerprint(mutant.apply(sources[mutant.file]))
+                code = fingerprint(mutant.apply(sources[mutant.file]))
                 if code is not None and code not in seen[mutant.file]:
                     seen[mutant.file].add(code)
                     by_function[key] += 1
@@ -118,14 +121,14 @@ def sample(mutants: Iterable[Mutant], sources: Mapping[str, bytes], seed: str) -
 class _Walk:
     """One pass over a module: calls every operator at every node that may be mutated."""
 
-    def __init__(self, file: str, source: bytes, module: cst.Module) -> None:
+    def __init__(self, file: str, source: bytes, module: cst.Module, operators: Operators) -> None:
         self.mutants: list[Mutant] = []
         self._file = file
         wrapper = MetadataWrapper(module, unsafe_skip_copy=True)
         self._site = Site(source, wrapper.resolve(ByteSpanPositionProvider), [])
         self._names: list[str] = []
         self._rules: dict[type[cst.CSTNode], list[Operator]] = defaultdict(list)
-        for rules in OPERATORS.values():
+        for rules in operators.values():
             for rule in rules:
                 for kind in rule.kinds:
                     self._rules[kind].append(rule)
@@ -155,12 +158,13 @@ class _Walk:
 
     def _add(self, rule: Operator, node: cst.CSTNode) -> None:
         source = self._site.source
+        inner = [node.name.value] if rule.inside and isinstance(node, cst.FunctionDef) else []
         for change in rule.rule(node, self._site):
             self.mutants.append(
                 Mutant(
                     operator=rule.name,
                     file=self._file,
-                    function=".".join(self._names),
+                    function=".".join([*self._names, *inner]),
                     line=source.count(b"\n", 0, change.start) + 1,
                     start=change.start,
                     end=change.end,
@@ -169,17 +173,17 @@ class _Walk:
             )
 
 
-def _depth(source: bytes) -> int:
+def depth(source: bytes) -> int:
     """Levels of the syntax tree, counted without recursion."""
-    depth = 0
+    levels = 0
     level: list[ast.AST] = [ast.parse(source)]
     while level:
-        depth += 1
+        levels += 1
         level = [child for node in level for child in ast.iter_child_nodes(node)]
-    return depth
+    return levels
 
 
-def _fingerprint(source: bytes) -> Any:
+def fingerprint(source: bytes) -> Any:
     """What the source compiles to, line numbers left out; None if it does not compile."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import combinations, islice
 
 from msgspec import structs
@@ -24,6 +24,8 @@ COMBINED_TRIES = 3
 """Combined bugs tried for one task."""
 
 Tried = tuple[Mutants, Verdict]
+Take = Callable[[int], Awaitable[Sequence[Mutant]]]
+"""Gives so many of the next mutants to try; fewer where there are no more."""
 
 
 class Trials:
@@ -32,14 +34,14 @@ class Trials:
     def __init__(
         self,
         judge: Judge,
-        order: Iterator[Mutant],
+        take: Take,
         seed: str,
         known: Callable[[str], Verdict | None],
         keep: Callable[[str, Verdict], None],
         tell: Callable[[Mutants, Verdict], None],
     ) -> None:
         self._judge = judge
-        self._order = order
+        self._take = take
         self._seed = seed
         self._known = known
         self._keep = keep
@@ -50,13 +52,14 @@ class Trials:
     def valid(self) -> list[Tried]:
         return [tried for tried in self._tried if tried[1].reason == "valid"]
 
-    async def run(self, wanted: int) -> list[Tried]:
-        """All that was tried, in order, when `wanted` are valid or too few are.
+    async def run(self, wanted: int, *, combine: bool = True) -> list[Tried]:
+        """All that was tried, in order, when `wanted` are valid or too few are. Some are combined bugs,
+        unless told not to.
 
         Which are tried depends on their order and the verdicts alone, so a call that wants more goes on where one
-        that wanted fewer stopped. Raises as `Judge.verdicts` does.
+        that wanted fewer stopped. Raises as `Judge.verdicts` and what gives the mutants do.
         """
-        combined = wanted // COMBINED
+        combined = wanted // COMBINED if combine else 0
         await self._until(wanted - combined)
         singles = self.valid
         for part in range(combined):
@@ -70,7 +73,7 @@ class Trials:
         while True:
             valid = len(self.valid)
             size = min(wanted - valid, TRIES + TRIES_MORE * valid - len(self._tried))
-            wave = await asyncio.to_thread(list, islice(self._order, max(0, size)))
+            wave = await self._take(max(0, size))
             if not wave:
                 return
             await self._try([(mutant,) for mutant in wave])
@@ -106,6 +109,15 @@ class Trials:
                 self._tell(mutants, verdict)
         await self._judge.verdicts(fresh, told)
         self._tried += [(mutants, found[mutants]) for mutants in bugs]
+
+
+def in_order(mutants: Iterator[Mutant]) -> Take:
+    """Mutants one after the other, worked out as they are needed."""
+
+    async def take(count: int) -> Sequence[Mutant]:
+        return await asyncio.to_thread(list, islice(mutants, count))
+
+    return take
 
 
 def combined_bugs(singles: Sequence[Tried], seed: str) -> Iterator[list[Tried]]:

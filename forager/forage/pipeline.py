@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Literal
 
 from forager.errors import UsageError
 from forager.forage.baseline import RUNS
 from forager.forage.events import Event, Progress
+from forager.forage.explore import LIMITS
 from forager.forage.hide import Hide
 from forager.forage.linked import Issues
 from forager.forage.repository import Repository, Settings, Slots
@@ -17,8 +19,8 @@ from forager.forage.results import Asked, ForageDirectory, RepositoryRecord
 from forager.forage.source import check_name
 from forager.forage.statement import Detail
 from forager.images.base import ensure_base
-from forager.models.registry import Models, ModelSpec
-from forager.records import Record, Task
+from forager.models.registry import EMBEDDED, Models, ModelSpec
+from forager.records import Limits, Record, Task
 from forager.sandbox.engine import Engine
 
 
@@ -41,7 +43,10 @@ async def forage(
     out: Path,
     *,
     mutations: int = 8,
+    implementations: int = 0,
+    rewrites: int = 0,
     commits: int = 0,
+    statements: Literal["template", "model"] = "template",
     detail: Detail = "full",
     hide_tests: Hide = "",
     issues: Issues | None = None,
@@ -50,23 +55,36 @@ async def forage(
     runs: int = RUNS,
     suite_seconds: float = 300.0,
     model: ModelSpec | None = None,
+    explore: Limits = LIMITS,
     progress: Progress | None = None,
 ) -> ForageReport:
     """Make tasks of repositories (names as in `forage.lists`): `out`/tasks.jsonl, repositories.jsonl, logs/.
 
-    `mutations` tasks with injected bugs are wanted of each, and `commits` from its history; `detail` is how much
-    statements tell, `hide_tests` takes failing tests out of the agent's tree, `issues` are what commits may link to.
-    `workers` containers run tests at once; `suite_seconds` is the longest a suite may take; the clean code's suite
-    runs `runs` times. `model` is asked where rules do not do; None asks nobody. The same call again goes on where the
-    last one stopped; `mutations`, `commits` and `specs` may grow. Which tasks come out depends on the releases, the
+    `mutations` tasks with injected bugs are wanted of each, `implementations` with a function to write again,
+    `rewrites` with one that the model has rewritten with a bug, and `commits` from its history; `statements` of bugs
+    come from a template or the model, `detail` is how much they tell, `hide_tests` takes failing tests out of the
+    agent's tree, `issues` are what commits may link to. `workers` containers run tests at once; `suite_seconds` is
+    the longest a suite may take; the clean code's suite runs `runs` times. `model` is asked where rules do not do;
+    None asks nobody; `explore` are the limits of an agent that looks for an environment. The same call again goes on
+    where the last one stopped; what is wanted and `specs` may grow. Which tasks come out depends on the releases, the
     histories, `seed` and what a model says alone, but for mutants so slow that they are near their time limit. A
     repository that fails has its record and stops nothing.
 
     Raises `UsageError` for a specification that means nothing and a directory of another seed, `UnfitError` for what
     every repository would meet; what was reached by then is kept.
     """
-    if mutations < 0 or commits < 0 or mutations + commits < 1 or workers < 1:
-        raise UsageError("mutations (or commits) and workers have to be 1 or more")
+    wanted = {
+        "mutations": mutations,
+        "implementations": implementations,
+        "rewrites": rewrites,
+        "commits": commits,
+    }
+    if min(wanted.values()) < 0 or sum(wanted.values()) < 1 or workers < 1:
+        raise UsageError("mutations (or another kind of task) and workers have to be 1 or more")
+    if model is None and (rewrites or statements == "model"):
+        raise UsageError(f"{'rewrites' if rewrites else 'statements by a model'} need a model: name one with --model")
+    if model is not None and model.name in EMBEDDED:
+        raise UsageError(f"model {model.name!r} cannot help to make tasks: name one that a server has")
     if runs < 2:
         raise UsageError("runs has to be 2 or more: a single run cannot show a test that is not constant")
     names = list(dict.fromkeys(specs))
@@ -77,7 +95,10 @@ async def forage(
     async with AsyncExitStack() as stack:
         settings = Settings(
             mutations=mutations,
+            implementations=implementations,
+            rewrites=rewrites,
             commits=commits,
+            statements=statements,
             detail=detail,
             hide_tests=hide_tests,
             issues=issues,
@@ -85,11 +106,11 @@ async def forage(
             suite_seconds=suite_seconds,
             runs=runs,
             model=await stack.enter_async_context(Models(model)) if model is not None else None,
+            explore=explore,
         )
-        directory = stack.enter_context(
-            ForageDirectory(out, Asked(seed=seed, hide_tests=hide_tests, detail=detail, issues=issues.digest))
-        )
-        waiting = [name for name in names if not _is_finished(directory.records.get(name), mutations, commits)]
+        asked = Asked(seed=seed, hide_tests=hide_tests, detail=detail, issues=issues.digest, statements=statements)
+        directory = stack.enter_context(ForageDirectory(out, asked))
+        waiting = [name for name in names if not _is_finished(directory.records.get(name), wanted, model)]
         if waiting:
             await ensure_base(engine, lambda text: tell(Event(kind="note", repository="", text=text)))
             await _all(engine, waiting, settings, directory, Slots(workers), tell)
@@ -97,12 +118,14 @@ async def forage(
     return ForageReport(repositories=records, tasks=out / "tasks.jsonl")
 
 
-def _is_finished(record: RepositoryRecord | None, mutations: int, commits: int) -> bool:
+def _is_finished(record: RepositoryRecord | None, wanted: Mapping[str, int], model: ModelSpec | None) -> bool:
     """Whether an earlier call has done all that this one asks of a repository."""
     if record is None or record.again:
         return False
-    enough = record.mutations >= mutations and record.commits >= commits
-    return enough or (record.status == "failed" and record.commits >= commits)
+    if record.status == "failed" and record.stage in ("build", "baseline", "explore") and model is not None:
+        return False  # an agent may find what rules do not; whether it was asked before is known further on
+    enough = all(getattr(record, name) >= number for name, number in wanted.items())
+    return enough or (record.status == "failed" and record.commits >= wanted["commits"])
 
 
 async def _all(

@@ -7,34 +7,39 @@ first one stopped, and a call for more mutations tries only new ones.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import PurePosixPath
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from typing import Literal
 
 from msgspec import structs
 
 from forager.errors import BuildError, CapExceeded, ForageError, InfrastructureError, UsageError
 from forager.evaluate.testrun import TestRun
-from forager.forage import detect, scope
+from forager.forage import scope
 from forager.forage.alike import Alike
-from forager.forage.baseline import RUNS, Baseline, check_clean, measure
+from forager.forage.baseline import RUNS, Baseline, measure
+from forager.forage.bug_task import grading_limit, make_task, reworded
+from forager.forage.bugs import Wanted, find_bugs
 from forager.forage.commits import Miner
-from forager.forage.diffs import unified
 from forager.forage.events import Event, Progress
+from forager.forage.explore import LIMITS
+from forager.forage.finding import Agents, Finder, passed
 from forager.forage.hide import Hide, hide_tests
 from forager.forage.judge import Judge, Mutants, steady
 from forager.forage.linked import Issues
 from forager.forage.mined import mine
-from forager.forage.mutate import Mutant, all_sites, apply_all, sample
-from forager.forage.mutations import Trials, operator_of
+from forager.forage.mutate import Mutant
+from forager.forage.mutations import operator_of
 from forager.forage.reach import LEAST, WORTH, Reach, kept_reach, make_reach, reach_key
-from forager.forage.results import ForageDirectory, RepositoryRecord, Stage, WorkBaseline
+from forager.forage.replies import Asking
+from forager.forage.results import ForageDirectory, RepositoryRecord, Stage
+from forager.forage.rewrite import Rejection
 from forager.forage.source import Source, fetch_source
-from forager.forage.statement import Detail, make_statement
+from forager.forage.statement import Detail
+from forager.forage.trying import at_once
 from forager.forage.validate import (
     HASH_SEEDS,
     Suite,
@@ -43,13 +48,14 @@ from forager.forage.validate import (
 )
 from forager.images.environment import ensure_environment, freeze
 from forager.models.registry import Models
-from forager.records import Environment, Record, Task, digest
+from forager.records import Environment, Limits, Record, Task, digest
 from forager.sandbox.engine import Engine
 
-EXTENSIONS = 3
-"""Rounds of adding what the first run of the suite says is missing."""
-
 _TESTS = re.compile(r"(^|[/_-])tests?", re.IGNORECASE)
+
+
+WANTED = ("mutations", "implementations", "rewrites", "commits")
+"""Settings and fields of a record: how many tasks of each kind are wanted."""
 
 
 class Settings(Record, frozen=True):
@@ -62,6 +68,12 @@ class Settings(Record, frozen=True):
     """The longest that the suite of the clean code may take."""
     runs: int = RUNS
     """Of the clean code's suite."""
+    implementations: int = 0
+    """Tasks wanted to write a function again."""
+    rewrites: int = 0
+    """Tasks wanted with a function that the model has rewritten with a bug."""
+    statements: Literal["template", "model"] = "template"
+    """Where those of bugs come from."""
     commits: int = 0
     """Tasks wanted of the history."""
     detail: Detail = "full"
@@ -73,6 +85,12 @@ class Settings(Record, frozen=True):
     model: Models | None = None
     """Makes the model to ask where rules do not do, a fresh one for each conversation (`model.openai()`); its
     connections are closed by whoever opened them. None: no model is asked."""
+    explore: Limits = LIMITS
+    """Of the agent that looks for an environment where rules find none."""
+
+    @property
+    def bugs(self) -> Wanted:
+        return Wanted(mutations=self.mutations, implementations=self.implementations, rewrites=self.rewrites)
 
 
 class Slots:
@@ -82,6 +100,7 @@ class Slots:
         self.workers = workers
         self.repositories = asyncio.Semaphore(2 * workers)  # some build or compute while others test
         self.tests = asyncio.Semaphore(workers)
+        self.agents = asyncio.Semaphore(workers)  # what they hand in takes the other slots
         self.builds = asyncio.Semaphore(workers)
 
 
@@ -102,11 +121,8 @@ class Repository:
         self.name = name
         self._engine = engine
         before = directory.records.get(name)
-        self._settings = structs.replace(  # what an earlier call was asked for is not taken back
-            settings,
-            mutations=max(settings.mutations, before.mutations if before else 0),
-            commits=max(settings.commits, before.commits if before else 0),
-        )
+        asked = {name: max(getattr(settings, name), getattr(before, name, 0)) for name in WANTED}
+        self._settings = structs.replace(settings, **asked)  # what an earlier call was asked for is not taken back
         self._directory = directory
         self._slots = slots
         self._progress = progress
@@ -126,9 +142,8 @@ class Repository:
             repository=self.name,
             status="failed",
             stage="fetch",
-            mutations=self._settings.mutations,
-            commits=self._settings.commits,
         )
+        record = structs.replace(record, **{name: getattr(self._settings, name) for name in WANTED})
         tasks: list[Task] = []
         failed: Exception | None = None
         found: dict[str, object] = {}
@@ -164,10 +179,17 @@ class Repository:
         other = self._releases.setdefault(source.spec, self.name)
         if other != self.name:
             raise ForageError(f"{other} is the same release ({source.spec}); its tasks are there already")
-        tasks = await self._mutations(source, found) if self._settings.mutations else []
-        return [*tasks, *(await self._commits(source, found) if self._settings.commits else [])]
+        model = self._settings.model.openai() if self._settings.model else None
+        with self._directory.replies(source.spec, new=model is not None) or nullcontext() as replies:
+            asking = Asking(model, replies) if replies is not None else None
+            try:
+                tasks = await self._mutations(source, asking, found) if self._settings.bugs.total else []
+                return [*tasks, *(await self._commits(source, asking, found) if self._settings.commits else [])]
+            finally:
+                if asking is not None:
+                    found["usage"] = asking.usage
 
-    async def _commits(self, source: Source, found: dict[str, object]) -> list[Task]:
+    async def _commits(self, source: Source, asking: Asking | None, found: dict[str, object]) -> list[Task]:
         """Tasks from the history."""
         self._enter("mine")
         if not source.commit:
@@ -198,10 +220,12 @@ class Repository:
                 workers=self._slots.workers,
                 issues=self._settings.issues,
                 detail=self._settings.detail,
-                limit=_grading_limit,
+                limit=grading_limit,
                 tell=tell,
+                asking=asking,
             )
         found |= {
+            "reports_refused": int(str(found.get("reports_refused", 0))) + mined.reports_refused,
             "commits_seen": mined.commits,
             "commits_left": mined.left,
             "commits_tried": mined.tried,
@@ -214,7 +238,7 @@ class Repository:
             found["reason"] = "; ".join(filter(None, (str(found.get("reason", "")), less)))
         return list(mined.tasks)
 
-    async def _mutations(self, source: Source, found: dict[str, object]) -> list[Task]:
+    async def _mutations(self, source: Source, asking: Asking | None, found: dict[str, object]) -> list[Task]:
         """Tasks from bugs put into the code."""
         self._enter("detect")
         files = await asyncio.to_thread(source.read)
@@ -228,12 +252,13 @@ class Repository:
         with self._directory.work(source.spec, key) as work:
             known = work.baseline
             if known is None:
-                known = work.set_baseline(*await self._baseline(source, files, sources))
+                known = work.set_baseline(*await self._baseline(source, files, sources, found))
             self._enter("build")
             async with self._slots.builds:
                 image = await ensure_environment(self._engine, known.environment, self._note)
             suite, baseline = Suite(image=image), known.baseline
             found |= {
+                "environment_attempt": known.attempt,
                 "tests": len(baseline.passing),
                 "unstable_tests": len(baseline.unstable),
                 "not_passing_tests": baseline.not_passing,
@@ -242,57 +267,109 @@ class Repository:
             }
             reach = await self._reach(source, suite, baseline, sources)
             self._enter("mutate")
-            sites = await asyncio.to_thread(all_sites, sources)
-            found["sites"] = len(sites)
             judge = Judge(self._engine, suite, baseline, sources, reach, self._slots.tests, self.name)
-            seed = f"{self._settings.seed}:{source.spec}"
-            trials = Trials(
-                judge, sample(sites, sources, seed), seed, work.verdicts.get, work.set_verdict, self._told
+            bugs = await find_bugs(
+                judge,
+                f"{source.name} {source.version}".strip(),
+                sources,
+                f"{self._settings.seed}:{source.spec}",
+                self._settings.bugs,
+                work,
+                asking,
+                told=self._told,
+                unusable=self._unusable,
             )
-            verdicts = await trials.run(self._settings.mutations)
-        rejected = Counter(verdict.reason for _, verdict in verdicts if verdict.reason != "valid")
-        found["rejected"] = dict(sorted(rejected.items()))
-        made = [
-            hide_tests(
-                make_task(source, known, mutants, verdict, files, self._settings), files, self._settings.hide_tests
+        found |= {"sites": bugs.sites, "rejected": bugs.rejected, "replies_rejected": bugs.replies_rejected}
+        seen, tasks, dropped = Alike(), [], 0
+        for mutants, verdict in bugs.valid:
+            task = hide_tests(
+                make_task(
+                    source,
+                    known,
+                    mutants,
+                    verdict,
+                    files,
+                    seed=self._settings.seed,
+                    detail=self._settings.detail,
+                    hidden=bool(self._settings.hide_tests),
+                    model=bugs.model_of(mutants),
+                ),
+                files,
+                self._settings.hide_tests,
             )
-            for mutants, verdict in verdicts
-            if verdict.reason == "valid"
-        ]
-        seen = Alike()
-        tasks = [task for task in made if task is not None and not seen.add(task)]
-        found["near_duplicates"] = sum(task is not None for task in made) - len(tasks)
-        if len(tasks) < self._settings.mutations:
-            found["reason"] = f"{len(tasks)} of {self._settings.mutations} tasks after {len(verdicts)} mutants"
-        return tasks
+            if task is not None and seen.add(task):
+                dropped += 1
+            elif task is not None:
+                tasks.append((task, mutants, verdict))
+        found["near_duplicates"] = dropped
+        if len(tasks) < self._settings.bugs.total:
+            found["reason"] = f"{len(tasks)} of {self._settings.bugs.total} tasks after {len(bugs.tried)} mutants"
+        if asking is None or self._settings.statements == "template":
+            return [task for task, _, _ in tasks]
+        self._enter("write")
+        return await self._reworded(source, tasks, files, asking, found)
+
+    async def _reworded(
+        self,
+        source: Source,
+        tasks: Sequence[tuple[Task, Mutants, Verdict]],
+        files: Mapping[str, bytes],
+        asking: Asking,
+        found: dict[str, object],
+    ) -> list[Task]:
+        """Tasks with statements by a model, but for those of functions to write."""
+        told = await at_once(
+            reworded(
+                task,
+                asking,
+                source,
+                mutants,
+                verdict,
+                files,
+                detail=self._settings.detail,
+                hidden=bool(self._settings.hide_tests),
+            )
+            for task, mutants, verdict in tasks
+            if operator_of(mutants) != "implement"
+        )
+        for task, written in told:
+            for problem in written.refused:
+                self._note(f"{task.instance_id}: a statement by the model is refused: {problem}")
+        found["reports_refused"] = sum(len(written.refused) for _, written in told)
+        found["templates"] = sum(not written.report for _, written in told)
+        by_id = {task.instance_id: task for task, _ in told}
+        return [by_id.get(task.instance_id, task) for task, _, _ in tasks]
 
     # ---------------------------------------------------------------------------------- build and baseline
 
     async def _baseline(
-        self, source: Source, files: Mapping[str, bytes], sources: Mapping[str, bytes]
-    ) -> tuple[Environment, Baseline]:
-        """An environment in which the suite passes, pinned, and what passes there."""
-        self._enter("build")
-        environment, image = await self._build(source, files)
-        self._enter("baseline")
-        first = await self._clean_run(image)
-        own = {part.removesuffix(".py") for path in files for part in PurePosixPath(path).parts[:2]}
-        for _ in range(EXTENSIONS):
-            wider = detect.extend(environment, _words(first), own)
-            if wider is None:
-                break
-            self._note(f"the suite asks for more: {', '.join(sorted({*wider.packages} - {*environment.packages}))}")
-            try:
-                async with self._slots.builds:
-                    wider_image = await ensure_environment(self._engine, wider, self._note)
-            except BuildError as error:
-                self._note(f"{error}\n{error.log[-20_000:]}")
-                break
-            run = await self._clean_run(wider_image)
-            if _passed(run) < _passed(first):
-                break
-            environment, image, first = wider, wider_image, run
-        check_clean(first)
+        self, source: Source, files: Mapping[str, bytes], sources: Mapping[str, bytes], found: dict[str, object]
+    ) -> tuple[Environment, Baseline, str]:
+        """An environment in which the suite passes, pinned; what passes there; the attempt that found it, if any."""
+        agents = Agents(
+            self._settings.model,
+            self._settings.explore,
+            self._directory.explored(source.spec),
+            self._directory.environments,
+            self._directory.torn,
+            lambda step, text: self._tell("step", text=f"agent, step {step}: {text}"),
+        )
+        finder = Finder(
+            self._engine,
+            source,
+            files,
+            sources,
+            agents,
+            run=self._clean_run,
+            builds=self._slots.builds,
+            agents_at_once=self._slots.agents,
+            enter=self._enter,
+            note=self._note,
+        )
+        try:
+            environment, image, first = await finder.find()
+        finally:
+            found["environment_attempt"] = finder.attempt
         async with self._slots.builds:
             environment = await freeze(self._engine, environment, self._note)
 
@@ -302,21 +379,7 @@ class Repository:
         baseline = await measure(again, first, sources, self._settings.runs)
         for fault, tests in baseline.excluded.items():
             self._note(f"{len(tests)} tests left out as {fault.replace('_', '-')}: {', '.join(tests)}")
-        return environment, baseline
-
-    async def _build(self, source: Source, files: Mapping[str, bytes]) -> tuple[Environment, str]:
-        """The first candidate environment that can be built, and its image."""
-        failed: BuildError | None = None
-        plans = await asyncio.to_thread(detect.candidates_for, source.name, source.environment, files)
-        for environment in plans:
-            self._note(f"environment: {', '.join(environment.packages)}")
-            try:
-                async with self._slots.builds:
-                    return environment, await ensure_environment(self._engine, environment, self._note)
-            except BuildError as error:
-                self._note(f"{error}\n{error.log[-20_000:]}")
-                failed = failed or error
-        raise failed or BuildError(f"{source.spec}: no environment to build")
+        return environment, baseline, finder.attempt
 
     async def _clean_run(self, image: str, number: int = 0, shuffle: int | None = None) -> TestRun:
         async with self._slots.tests:
@@ -331,7 +394,7 @@ class Repository:
         counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(Counter(run.outcomes.values()).items()))
         order = "" if shuffle is None else ", shuffled"
         self._note(f"clean run {number + 1}{order}: {counts or 'no tests'} in {run.seconds:.2f} s")
-        if _passed(run) < len(run.outcomes) or not run.outcomes:
+        if passed(run) < len(run.outcomes) or not run.outcomes:
             self._note(run.output[-20_000:])
         return run
 
@@ -341,7 +404,7 @@ class Repository:
         self, source: Source, suite: Suite, baseline: Baseline, sources: Mapping[str, bytes]
     ) -> Reach | None:
         """Which test runs which lines, where knowing it saves more than it costs."""
-        if baseline.seconds < LEAST or baseline.seconds * self._settings.mutations < WORTH:
+        if baseline.seconds < LEAST or baseline.seconds * self._settings.bugs.total < WORTH:
             return None
 
         async def make() -> Reach:
@@ -367,6 +430,9 @@ class Repository:
             f"{len(verdict.fail_to_pass)} fail, {len(verdict.pass_to_pass)} pass, {verdict.seconds:.2f} s"
         )
 
+    def _unusable(self, place: Mutant, reason: Rejection) -> None:
+        self._note(f"rewrite {place.file}:{place.line} {place.function}: the reply is no mutant: {reason}")
+
     # ---------------------------------------------------------------------------------------------- words
 
     def _enter(self, stage: Stage) -> None:
@@ -385,80 +451,7 @@ class Repository:
             "repository": self.name,
             "stage": self._stage,
             "tasks": self._valid,
-            "wanted": self._settings.mutations + self._settings.commits,
+            "wanted": self._settings.bugs.total + self._settings.commits,
             "tried": self._tried,
         }
         self._progress(Event(**{**event, **fields}))  # type: ignore[arg-type]
-
-
-def make_task(
-    source: Source,
-    known: WorkBaseline,
-    mutants: Mutants,
-    verdict: Verdict,
-    files: Mapping[str, bytes],
-    settings: Settings,
-) -> Task:
-    """The task of a validated bug. Nothing in it but `patch`, `setup` and `provenance` tells the change."""
-    buggy = dict(sorted(apply_all(mutants, files).items()))
-    setup = "".join(unified(path, files[path], content) for path, content in buggy.items())
-    first, operator = mutants[0], operator_of(mutants)
-    short = hashlib.sha256(setup.encode()).hexdigest()[:8]
-    runs = len(HASH_SEEDS)
-    tests = {path: data for path, data in files.items() if path.endswith(".py") and not scope.wanted_file(path)}
-    return Task(
-        instance_id=f"{source.prefix}-{operator}-{short}",
-        repo=source.repo,
-        base_commit=source.commit,
-        problem_statement=make_statement(
-            source.name,
-            source.version,
-            verdict.failures,
-            tests,
-            file=first.file,
-            diff=setup,
-            count=len(verdict.fail_to_pass),
-            detail=settings.detail,
-            hidden=bool(settings.hide_tests),
-        ),
-        patch="".join(unified(path, content, files[path]) for path, content in buggy.items()),
-        FAIL_TO_PASS=verdict.fail_to_pass,
-        PASS_TO_PASS=verdict.pass_to_pass,
-        source="mutation",
-        environment=known.environment,
-        setup=setup,
-        test_seconds=_grading_limit(known.baseline.seconds),
-        provenance={
-            "operator": operator,
-            "file": first.file,
-            "function": first.function,
-            "line": first.line,
-            **({"places": [_place(mutant) for mutant in mutants]} if len(mutants) > 1 else {}),
-            "seed": settings.seed,
-            "runs": {"clean": known.baseline.runs, "mutated": runs},
-            "pass_rates": {
-                "FAIL_TO_PASS": {"clean": 1.0, "mutated": 0.0},
-                "PASS_TO_PASS": {"clean": 1.0, "mutated": 1.0},
-            },
-            "unstable": list(verdict.unstable[:50]),
-            "baseline_seconds": round(known.baseline.seconds, 2),
-        },
-    )
-
-
-def _place(mutant: Mutant) -> dict[str, object]:
-    return {name: getattr(mutant, name) for name in ("operator", "file", "function", "line")}
-
-
-def _grading_limit(seconds: float) -> float:
-    """Seconds of one grading run: generous, and the same for the same suite on machines of like speed."""
-    return next((limit for limit in (60.0, 120.0, 300.0, 600.0, 1200.0) if limit >= 10 * seconds + 30), 3600.0)
-
-
-def _passed(run: TestRun) -> int:
-    return sum(outcome == "passed" for outcome in run.outcomes.values())
-
-
-def _words(run: TestRun) -> str:
-    """What a run says of its failures."""
-    return "\n".join((*run.failures.values(), "" if run.complete and run.outcomes else run.output))

@@ -4,6 +4,9 @@
     DIR/repositories.jsonl   one record a repository: the stage it reached, why it failed there, what was tried
     DIR/tasks.jsonl          the tasks, repositories in the order asked for
     DIR/work/NAME.jsonl      all that is known of one repository: environment, baseline, a line for each mutant tried
+    DIR/work/NAME.environment.json  what an agent found where rules have no environment
+    DIR/environments.jsonl   the trajectories of these agents, for `forager show`
+    DIR/work/NAME.replies.jsonl    what a model answered, and the tokens it took
     DIR/logs/NAME.txt        what was printed on the way
 
 All are append-only lines, each on the disk before the next step relies on it. A repository's tasks follow from its
@@ -25,10 +28,11 @@ from forager.files import LineFile, WriterLock, write_atomic
 from forager.forage.alike import Alike
 from forager.forage.baseline import Baseline
 from forager.forage.commits import CommitVerdict
+from forager.forage.replies import Replies
 from forager.forage.validate import Verdict
-from forager.records import Environment, Record, Task, decode_task, encode, encode_task, safe_name
+from forager.records import Environment, Record, Task, Usage, decode_task, encode, encode_task, safe_name
 
-Stage = Literal["fetch", "detect", "build", "baseline", "map", "mutate", "mine", "done"]
+Stage = Literal["fetch", "detect", "build", "baseline", "explore", "map", "mutate", "write", "mine", "done"]
 
 
 class RepositoryRecord(Record, frozen=True):
@@ -45,6 +49,9 @@ class RepositoryRecord(Record, frozen=True):
     """Whether the same command tries it again: something under it failed, not the repository."""
     release: str = ""
     """`pypi:NAME==VERSION`"""
+    environment_attempt: str = ""
+    """Id, in environments.jsonl, of the attempt of an agent that found the environment, or found none; empty if rules
+    found it."""
     tests: int = 0
     """That pass in every run of the clean code."""
     unstable_tests: int = 0
@@ -59,6 +66,18 @@ class RepositoryRecord(Record, frozen=True):
     tasks: int = 0
     mutations: int = 0
     """As asked for."""
+    implementations: int = 0
+    """As asked for."""
+    rewrites: int = 0
+    """As asked for."""
+    replies_rejected: dict[str, int] = msgspec.field(default_factory=dict)
+    """A model's rewritten functions that were no mutants, by reason, see `rewrite.Rejection`."""
+    reports_refused: int = 0
+    """Statements by a model that gave the bug away, or were no statement; asked for again or given up."""
+    templates: int = 0
+    """Tasks that have a statement from a template because no model's passed the check."""
+    usage: Usage = Usage()
+    """Tokens of all replies of a model for this repository that are kept, in this call and earlier ones."""
     commits: int = 0
     """As asked for."""
     commits_seen: int = 0
@@ -86,6 +105,7 @@ class Asked(Record, frozen=True):
     detail: str = "full"
     issues: str = ""
     """Digest of the exported issues."""
+    statements: str = "template"
     schema: str = "forager.forage/1"
 
 
@@ -98,6 +118,8 @@ class WorkHead(Record, frozen=True, tag="head"):
 class WorkBaseline(Record, frozen=True, tag="baseline"):
     environment: Environment
     baseline: Baseline
+    attempt: str = ""
+    """Id of the attempt of an agent that found the environment; empty if rules found it."""
 
 
 class WorkMutant(Record, frozen=True, tag="mutant"):
@@ -144,8 +166,8 @@ class WorkFile:
             self.baseline, self.verdicts, self.commits = None, {}, {}
             self._file.append(encode(WorkHead(key=key)))
 
-    def set_baseline(self, environment: Environment, baseline: Baseline) -> WorkBaseline:
-        self.baseline = WorkBaseline(environment=environment, baseline=baseline)
+    def set_baseline(self, environment: Environment, baseline: Baseline, attempt: str = "") -> WorkBaseline:
+        self.baseline = WorkBaseline(environment=environment, baseline=baseline, attempt=attempt)
         self._file.append(encode(self.baseline))
         return self.baseline
 
@@ -231,9 +253,28 @@ class ForageDirectory:
     def work(self, release: str, key: str) -> WorkFile:
         return WorkFile(self.path / "work" / f"{safe_name(release)}.jsonl", self._torn, key)
 
+    @property
+    def environments(self) -> Path:
+        """The trajectories of agents that looked for an environment; there once there is one."""
+        return self.path / "environments.jsonl"
+
+    @property
+    def torn(self) -> Path:
+        """The folder of lines that a kill cut short."""
+        return self._torn
+
+    def explored(self, release: str) -> Path:
+        """Where it is kept what an agent found."""
+        return self.path / "work" / f"{safe_name(release)}.environment.json"
+
     def reach(self, release: str) -> Path:
         """Where the map of which test runs which lines is kept."""
         return self.path / "work" / f"{safe_name(release)}.reach.json"
+
+    def replies(self, release: str, *, new: bool) -> Replies | None:
+        """What a model has answered; None if that is nothing and no `new` file is wanted. Raises `UnfitError`."""
+        path = self.path / "work" / f"{safe_name(release)}.replies.jsonl"
+        return Replies(path, self._torn) if new or path.exists() else None
 
     def log(self, repository: str) -> Path:
         return self.path / "logs" / f"{safe_name(repository)}.txt"

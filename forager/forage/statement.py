@@ -39,7 +39,7 @@ def make_statement(
     `diff` are the changed file and its change: where a report at the wanted `detail` would give the change away, one
     with less detail is made. `hidden` says that the failing tests are not in the agent's tree.
     """
-    shown = _shown(failures, sources)
+    shown = shown_failures(failures, sources)
     count = max(count, len(failures))
     levels: list[Detail] = ["full", "symptom", "terse"]
     for level in levels[levels.index(detail) :]:
@@ -53,10 +53,11 @@ def behaviour(failures: Mapping[str, str], sources: Mapping[str, bytes], detail:
     """Paragraphs on what failing tests show, at the wanted detail; none for `terse`."""
     if detail == "terse":
         return []
-    return _cases(_shown(failures, sources), detail)
+    return _cases(shown_failures(failures, sources), detail)
 
 
-def _shown(failures: Mapping[str, str], sources: Mapping[str, bytes]) -> list[Failure]:
+def shown_failures(failures: Mapping[str, str], sources: Mapping[str, bytes]) -> list[Failure]:
+    """The few of some failures that tell most."""
     return _choose([read_failure(test, text, sources) for test, text in sorted(failures.items())])
 
 
@@ -107,6 +108,15 @@ def _write(name: str, version: str, shown: Sequence[Failure], count: int, detail
     parts = [f"# {title}", f"I use {name} {version}, and it no longer behaves as documented and tested."]
     if detail != "terse":
         parts += _cases(shown, detail)
+    parts.append(closing(count, hidden))
+    return "\n\n".join(parts) + "\n"
+
+
+FIX = "find the cause in the package's code and fix it there"
+
+
+def closing(count: int, hidden: bool, wanted: str = FIX) -> str:
+    """The last paragraph: what is asked for, and what of the suite shows it."""
     if hidden:
         told = "No test here shows this: please reproduce it first. Then"
     else:
@@ -114,8 +124,7 @@ def _write(name: str, version: str, shown: Sequence[Failure], count: int, detail
             f"{'One test' if count == 1 else f'{count} tests'} of the package's own suite "
             f"{'fails' if count == 1 else 'fail'} because of this; the tests are right. Please"
         )
-    parts.append(f"{told} find the cause in the package's code and fix it there, without breaking what works.")
-    return "\n\n".join(parts) + "\n"
+    return f"{told} {wanted}, without breaking what works."
 
 
 def _title(failure: Failure, name: str) -> str:

@@ -1,13 +1,24 @@
-"""Things tried one after the other, some at a time, until enough of them are good."""
+"""Things done at once: all of them, or some at a time until enough are good."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
 V = TypeVar("V")
+
+
+async def at_once(jobs: Iterable[Awaitable[T]]) -> list[T]:
+    """All at once; when one fails, the others are called off."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def until_enough(

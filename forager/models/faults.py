@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from forager.errors import ContextOverflow, ForagerError, ModelError, UnfitError
+from forager.errors import ContextOverflow, ForagerError, PromptRefused, UnfitError
 from forager.records import Record
 
 
@@ -74,7 +74,7 @@ def refusal(
     if status in (400, 413, 422, 500) and _OVERFLOW.search(wording):
         return ContextOverflow(f"the prompt does not fit the model's context window{tail}")
     if status in (400, 403, 422) and _FILTERED.search(wording):
-        return ModelError(f"the server's content filter refused the prompt ({status}){tail}")
+        return PromptRefused(f"the server's content filter refused the prompt ({status}){tail}")
     if status == 402 or (status == 429 and _NO_CREDIT.search(codes)):
         return UnfitError(f"the account of ${where.key_variable} has no credit left at {where.base_url} ({status})")
     if status == 429 or (status in (503, 529) and wait is not None):
@@ -95,7 +95,7 @@ def refusal(
         )
     if status in (408, 409, 425) or status >= 500:
         return Fault(f"the server answered {status}{tail}")
-    return ModelError(f"the server refused the request ({status}){tail}")
+    return PromptRefused(f"the server refused the request ({status}){tail}")
 
 
 def unreachable(where: Where, why: str) -> UnfitError:

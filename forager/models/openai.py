@@ -8,7 +8,7 @@ from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from forager.errors import ModelError, UnfitError, UsageError
+from forager.errors import ModelError, PromptRefused, UnfitError, UsageError
 from forager.models.faults import Busy, Fault, unreachable
 from forager.models.prices import Prices, cost
 from forager.models.replies import Completion, ServerError, parse
@@ -105,7 +105,7 @@ class OpenAIModel:
         for note in completion.notes:
             server.note(note)
         if completion.finish_reason == "content_filter":
-            raise ModelError("the server's content filter cut the reply off")
+            raise PromptRefused("the server's content filter cut the reply off")
         return completion
 
     def _reply(self, completion: Completion, seconds: float) -> Reply:

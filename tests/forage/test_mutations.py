@@ -8,7 +8,16 @@ from itertools import combinations
 
 from forager.forage.judge import Mutants
 from forager.forage.mutate import Mutant, apply_all, overlap
-from forager.forage.mutations import COMBINED, TRIES, Trials, combined_bugs, key_of, operator_of, owned
+from forager.forage.mutations import (
+    COMBINED,
+    TRIES,
+    Trials,
+    combined_bugs,
+    in_order,
+    key_of,
+    operator_of,
+    owned,
+)
 from forager.forage.validate import Verdict
 
 SOURCE = b"0123456789" * 100
@@ -42,7 +51,7 @@ class Oracle:
 
 def trials(oracle: Oracle, kept: dict[str, Verdict], order: Iterator[Mutants]) -> Trials:
     singles = (mutants[0] for mutants in order)
-    return Trials(oracle, singles, "seed", kept.get, kept.__setitem__, lambda *_: None)  # type: ignore[arg-type]
+    return Trials(oracle, in_order(singles), "seed", kept.get, kept.__setitem__, lambda *_: None)  # type: ignore[arg-type]
 
 
 def run(wanted: int, kept: dict[str, Verdict]) -> tuple[list[Mutants], Oracle]:

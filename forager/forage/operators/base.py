@@ -111,6 +111,8 @@ class Operator(NamedTuple):
     name: str
     kinds: tuple[type[cst.CSTNode], ...]
     rule: Rule
+    inside: bool = False
+    """Whether the changes are inside the function that the node is, and count as its."""
 
 
 OPERATORS: dict[str, list[Operator]] = {}
@@ -134,12 +136,13 @@ def remove(node: cst.CSTNode, site: Site) -> Change:
         if len(block.body) > 1:  # a; b on one line
             return site.replace(node, "pass")
         line, block = block, site.parents[-2]
-    if not isinstance(block, cst.IndentedBlock | cst.Module) or len(block.body) == 1 + _is_docstring(block.body[0]):
+    if not isinstance(block, cst.IndentedBlock | cst.Module) or len(block.body) == 1 + is_docstring(block.body[0]):
         return site.replace(node, "pass")
     return Change(*site.lines(line), "")
 
 
-def _is_docstring(node: cst.CSTNode) -> bool:
+def is_docstring(node: cst.CSTNode) -> bool:
+    """Whether a statement is a string and nothing else, as a docstring is."""
     return (
         isinstance(node, cst.SimpleStatementLine)
         and isinstance(node.body[0], cst.Expr)

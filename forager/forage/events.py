@@ -14,7 +14,7 @@ from forager.records import Record
 class Event(Record, frozen=True):
     """One thing that happened to one repository."""
 
-    kind: Literal["started", "stage", "note", "mutant", "commit", "finished"]
+    kind: Literal["started", "stage", "note", "step", "mutant", "commit", "finished"]
     repository: str
     """As it was asked for."""
     text: str = ""
@@ -37,7 +37,7 @@ Progress = Callable[[Event], None]
 def as_line(event: Event) -> str:
     """A plain line for an event, empty for what is too small for one."""
     match event.kind:
-        case "started" | "note":
+        case "started" | "note" | "step":
             return ""
         case "mutant" if event.mutant is not None:
             what = f"{event.mutant.operator} in {event.mutant.function or 'the module'}"

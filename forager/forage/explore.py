@@ -50,7 +50,7 @@ LIMITS = Limits(steps=80, tokens=2_000_000, seconds=3600.0, command_seconds=600.
 """Of one agent, unless told otherwise. Seconds include the builds of what it hands in."""
 CAPS = Caps(network=True, processes=2048)
 
-_RESTORE = f"git --git-dir=/.forager/pristine --work-tree={WORKDIR} checkout --quiet --force -- . || exit"
+RESTORE = f"git --git-dir=/.forager/pristine --work-tree={WORKDIR} checkout --quiet --force -- . || exit"
 """Puts the files of a release back as they were: what is edited to install it must not stay (`images/environment`
 does so itself for git repositories)."""
 _PASSWORD = re.compile(r"://[^/\s]*@")
@@ -137,11 +137,11 @@ class Explorer:
         protocol = ExploringProtocol()
         model = self._models.openai()
         started, began = _now(), time.perf_counter()
-        env = {**sandbox_settings(self._note), "PATH": f"/opt/uv/bin:{VENV_PATH}", "VIRTUAL_ENV": VENV}
+        env = {**sandbox_settings(self._note), "PATH": f"{VENV}/bin:/opt/uv/bin:{VENV_PATH}"}
         async with await open_sandbox(
             self._engine, image, workdir=WORKDIR, run="forage", attempt=task.instance_id, caps=CAPS, env=env
         ) as sandbox:
-            tools = ExploringTools(sandbox, WORKDIR, limits, start, self._judge, "" if source.commit else _RESTORE)
+            tools = ExploringTools(sandbox, WORKDIR, limits, start, self._judge, "" if source.commit else RESTORE)
             await tools.begin()
             agent = Agent(task, model, tools, protocol, limits, self._listen)
             outcome = await agent.run()

@@ -171,16 +171,22 @@ class ExploringTools(Tools):
         directory = self._sandbox.directory
         observation = await super().execute(tool, arguments)
         if observation.exit_code == 0:
+            if tool == "bash":
+                after = self._sandbox.directory
+                self.done.append(Done(command=arguments["command"], directory=directory, after=after))
+                return observation
             try:
-                command = arguments["command"] if tool == "bash" else await self._written(arguments["path"])
+                await self._keep_file(self._resolve(arguments["path"]), directory)
             except (OSError, UnicodeDecodeError):
                 return refusal(f"{arguments['path']} is not UTF-8 text: change it by a command, and not by {tool}")
-            self.done.append(Done(command=command, directory=directory, after=self._sandbox.directory))
         return observation
 
-    async def _written(self, path: str) -> str:
-        target = self._resolve(path)
-        return written(target, (await self._sandbox.read_file(target)).decode())
+    async def _keep_file(self, path: str, directory: str) -> None:
+        """Keep a file as it is now: what it was in between does not matter."""
+        command = written(path, (await self._sandbox.read_file(path)).decode())
+        if self.done and self.done[-1].file == path:
+            self.done.pop()
+        self.done.append(Done(command=command, directory=directory, after=directory, file=path))
 
     async def _hand_in(self) -> Observation:
         started = time.perf_counter()

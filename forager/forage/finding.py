@@ -218,7 +218,7 @@ def _check(run: TestRun) -> None:
     try:
         check_clean(run)
     except ForageError as error:
-        raise Unusable(str(error), words(run) or run.output) from None
+        raise Unusable(str(error), "\n".join(run.failures.values()) or run.output) from None
 
 
 def passed(run: TestRun) -> int:

@@ -31,6 +31,8 @@ class Done(Record, frozen=True):
     """Where the shell was before it."""
     after: str = WORKDIR
     """And where it was then."""
+    file: str = ""
+    """The file that it wrote whole; empty for any other action."""
 
 
 def written(path: str, content: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from forager.asking import RUN, ApiKeyEnv, BaseUrl
+from forager.asking import LIMITS, RUN, ApiKeyEnv, BaseUrl
 from forager.errors import UsageError
 from forager.running import finish
 
@@ -76,22 +76,22 @@ def forage(
     base_url: BaseUrl = None,
     api_key_env: ApiKeyEnv = None,
     max_steps: Annotated[
-        int, typer.Option(help="Of an agent that looks for an environment.", min=1, rich_help_panel=RUN)
+        int, typer.Option(help="Of an agent that looks for an environment.", min=1, rich_help_panel=LIMITS)
     ] = 80,
     max_tokens: Annotated[
-        int, typer.Option(help="Prompts and replies of such an agent; 0: no limit.", min=0, rich_help_panel=RUN)
+        int, typer.Option(help="Of all its prompts and replies; 0: no limit.", min=0, rich_help_panel=LIMITS)
     ] = 2_000_000,
     max_seconds: Annotated[
         float,
-        typer.Option(help="Of such an agent, the builds it asks for included.", min=1, rich_help_panel=RUN),
+        typer.Option(help="The builds that it asks for included.", min=1, rich_help_panel=LIMITS),
     ] = 3600.0,
 ) -> None:
     """Make tasks: inject bugs into real packages, or undo commits, and keep those that tests tell for certain."""
     from msgspec import structs
     from rich.console import Console
 
+    from forager.forage import explore
     from forager.forage.display import ForageDisplay, render_forage
-    from forager.forage.explore import LIMITS
     from forager.forage.linked import read_issues
     from forager.forage.lists import expand
     from forager.forage.pipeline import forage as make_tasks
@@ -100,7 +100,7 @@ def forage(
     if model is None and (base_url or api_key_env):
         raise UsageError("--base-url and --api-key-env say how to ask a model: name it with --model")
     asked = ModelSpec.of_server(model, base_url, api_key_env) if model is not None else None
-    limits = structs.replace(LIMITS, steps=max_steps, tokens=max_tokens, seconds=max_seconds)
+    limits = structs.replace(explore.LIMITS, steps=max_steps, tokens=max_tokens, seconds=max_seconds)
     wanted = expand(repositories)
     commits = (wanted.commits or 0) if commits is None else commits
     mutations = wanted.mutations if mutations is None else mutations

@@ -8,7 +8,7 @@ SWE-bench. A test that could not even be imported before, and passes after, coun
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -36,6 +36,9 @@ EXTENSIONS = 3
 """Rounds of adding what the tests say is missing."""
 GOOD = 0.9
 """Share of a commit's tests that have to pass with it for its environment to be looked for no further."""
+
+POOR = 0.5
+"""Share that is no better than what `baseline.check_clean` refuses."""
 
 CommitReason = Literal[
     "valid",
@@ -93,8 +96,11 @@ class Miner:
         tests: asyncio.Semaphore,
         builds: asyncio.Semaphore,
         note: Callable[[str], None],
+        at_head: Callable[[], Awaitable[Environment | None]] | None = None,
     ) -> None:
-        """`seconds` is the longest that the tests of a commit may take."""
+        """`seconds` is the longest that the tests of a commit may take. `at_head` gives an environment in which the
+        suite of the newest commit passes; it is asked once, for commits that what their files ask for does not do.
+        """
         self._engine = engine
         self._source = source
         self._seconds = seconds
@@ -104,6 +110,9 @@ class Miner:
         self._found: dict[str, list[tuple[Environment, float]]] = {}
         """What plans became, by their digest: pinned environments, and the share of tests that passed there."""
         self._planning: dict[str, asyncio.Lock] = {}
+        self._at_head = at_head
+        self._head: Environment | None = None
+        self._asking = asyncio.Lock()
 
     async def judge(self, candidate: Candidate) -> CommitVerdict:
         """The verdict on one commit. Raises `SandboxError` and `UnfitError` for what would meet others too."""
@@ -202,7 +211,7 @@ class Miner:
         self, plans: Sequence[Environment], candidate: Candidate, files: Mapping[str, bytes]
     ) -> tuple[Environment, TestRun]:
         """The first variant of the first plan that can be built in which nearly all of the commit's tests pass; or
-        the one in which most do."""
+        the one in which most do. Where most fail, the one of the newest commit is tried too."""
         failed: BuildError | None = None
         best: tuple[Environment, TestRun] | None = None
         for plan in plans:
@@ -218,7 +227,22 @@ class Miner:
                 if _share(found[1]) >= GOOD or found[1].timed_out:
                     return found
             if best is not None:
-                return best
+                break
+        if best is not None and _share(best[1]) > POOR:
+            return best
+        async with self._asking:
+            if self._at_head is not None:
+                self._head, self._at_head = await self._at_head(), None
+        if self._head is not None:
+            here = structs.replace(self._head, commit=candidate.base)
+            try:
+                found = here, await self._first(await self._image(here), candidate)
+            except BuildError as error:
+                self._note(f"{error}\n{error.log[-20_000:]}")
+            else:
+                best = found if best is None or _share(found[1]) > _share(best[1]) else best
+        if best is not None:
+            return best
         raise failed or BuildError("no environment to build")
 
     async def _extended(

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from forager.forage.events import Event, as_line
 from forager.forage.pipeline import ForageReport
+from forager.forage.results import RepositoryRecord
 from forager.plain import duration, one_line
 
 REFRESHES = 3.0
@@ -92,6 +93,14 @@ def _shortened(name: str) -> str:
     return re.sub(r"@([0-9a-f]{10})[0-9a-f]{30}$", r"@\1", name.removeprefix("pypi:"))
 
 
+def _remark(record: RepositoryRecord) -> str:
+    """What there is to say of a repository beside its figures."""
+    by_agent = f"environment by an agent ({record.environment_attempt})" if record.environment_attempt else ""
+    if record.status == "failed":
+        return f"{record.stage}: {record.reason}"
+    return "; ".join(filter(None, (record.reason, by_agent)))
+
+
 def render_forage(report: ForageReport) -> RenderableType:
     """One line a repository: what came of it."""
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -108,9 +117,7 @@ def render_forage(report: ForageReport) -> RenderableType:
             str(record.tried + record.commits_tried or ""),
             Text(str(record.tasks), style="green" if record.tasks else "red"),
             f"{record.seconds:.1f}",
-            Text(
-                one_line(f"{record.stage}: {record.reason}" if failed else record.reason, 300), style="red" * failed
-            ),
+            Text(one_line(_remark(record), 300), style="red" * failed),
         )
     tokens = sum(record.usage.total for record in report.repositories)
     table.caption = f"{report.task_count} tasks in {report.tasks}" + (f", {tokens:,} tokens" if tokens else "")

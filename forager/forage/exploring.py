@@ -15,7 +15,8 @@ from typing import Any
 
 from msgspec import structs
 
-from forager.errors import BuildError, CapExceeded, ForageError
+from forager.errors import BuildError, CapExceeded, ForageError, InfrastructureError, SandboxError
+from forager.forage.project import BASE_PYTHON
 from forager.forage.source import Source
 from forager.forage.steps import Done, assembled, written
 from forager.images.environment import VENV
@@ -111,7 +112,7 @@ def problem(source: Source, start: Environment, limits: Limits, workdir: str, re
         reason=reason,
         output=output[-SHOWN:].strip() or "(nothing)",
         venv=VENV,
-        python=start.python or "of the system",
+        python=start.python or BASE_PYTHON,
         submits=SUBMITS,
         command_seconds=limits.command_seconds,
         steps=limits.steps,
@@ -197,6 +198,8 @@ class ExploringTools(Tools):
         environments = assembled(self._start, self.done, variables, self._last)
         try:
             found = self.found = await self._judge(environments)
+        except InfrastructureError as error:  # the network, say: it ends the attempt, which is recorded as such
+            raise SandboxError(f"what was handed in could not be judged: {error}") from None
         except (BuildError, ForageError, CapExceeded) as error:
             self.why = str(error).split("\n")[0]
             left = SUBMITS - self._submits
@@ -211,7 +214,9 @@ class ExploringTools(Tools):
 
     async def _variables(self) -> dict[str, str]:
         """What the agent's shell exports. The agent can make up what it likes: it is only for its own tests."""
-        result = await self._sandbox.run("command env -0 | command base64 -w0", 30.0, 4 * VARIABLES * VALUE)
+        result = await self._sandbox.run(
+            "{ command env -0 | command base64 -w0; } 2>/dev/null", 30.0, 4 * VARIABLES * VALUE
+        )
         try:
             text = base64.b64decode(result.output.strip(), validate=True).decode("utf-8", "replace")
         except (binascii.Error, ValueError):

@@ -12,7 +12,6 @@ from forager.forage import detect
 from forager.forage.baseline import check_clean
 from forager.forage.copies import copies
 from forager.forage.explore import (
-    Explored,
     Explorer,
     Tell,
     explore_key,
@@ -93,12 +92,18 @@ class Finder:
         models = self._asked.models
         known = read_explored(self._asked.kept)
         if known and (models is None or known.key == explore_key(models, self._source, self._asked.limits)):
-            if known.environment:
-                return await self._known(known, known.environment)
-            if models is not None:
-                self.attempt = known.attempt
+            self.attempt = known.attempt
+            if known.environment is None and models is not None:
                 self._enter("explore")
                 raise ForageError(known.reason)
+            if known.environment is not None:
+                try:
+                    return await self._known(known.environment)
+                except (BuildError, ForageError, CapExceeded) as error:
+                    if models is None:
+                        raise
+                    self._note(f"what an agent found is of no use any more: {error}")
+            self.attempt = ""
         try:
             return await self._by_rules()
         except (BuildError, ForageError, CapExceeded) as error:
@@ -155,9 +160,8 @@ class Finder:
 
     # ---------------------------------------------------------------------------------------------- agent
 
-    async def _known(self, known: Explored, environment: Environment) -> tuple[Environment, str, TestRun]:
+    async def _known(self, environment: Environment) -> tuple[Environment, str, TestRun]:
         """What an agent found in an earlier call."""
-        self.attempt = known.attempt
         self._enter("build")
         image = await self._built(environment)
         self._enter("baseline")

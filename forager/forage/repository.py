@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Literal
 
 from msgspec import structs
@@ -201,6 +202,7 @@ class Repository:
             tests=self._slots.tests,
             builds=self._slots.builds,
             note=self._note,
+            at_head=partial(self._at_head, source, found) if self._settings.model is not None else None,
         )
         made = self._valid
 
@@ -342,10 +344,7 @@ class Repository:
 
     # ---------------------------------------------------------------------------------- build and baseline
 
-    async def _baseline(
-        self, source: Source, files: Mapping[str, bytes], sources: Mapping[str, bytes], found: dict[str, object]
-    ) -> tuple[Environment, Baseline, str]:
-        """An environment in which the suite passes, pinned; what passes there; the attempt that found it, if any."""
+    def _finder(self, source: Source, files: Mapping[str, bytes], sources: Mapping[str, bytes]) -> Finder:
         agents = Agents(
             self._settings.model,
             self._settings.explore,
@@ -354,7 +353,7 @@ class Repository:
             self._directory.torn,
             lambda step, text: self._tell("step", text=f"agent, step {step}: {text}"),
         )
-        finder = Finder(
+        return Finder(
             self._engine,
             source,
             files,
@@ -366,6 +365,26 @@ class Repository:
             enter=self._enter,
             note=self._note,
         )
+
+    async def _at_head(self, source: Source, found: dict[str, object]) -> Environment | None:
+        """The environment of the newest commit, for older ones; None if there is none."""
+        files = await asyncio.to_thread(source.read)
+        finder = self._finder(source, files, dict(scope.wanted_files(files)))
+        try:
+            environment, _, _ = await finder.find()
+        except (BuildError, ForageError, CapExceeded) as error:
+            self._note(f"the newest commit has no environment either: {error}")
+            return None
+        finally:
+            found["environment_attempt"] = finder.attempt
+            self._enter("mine")
+        return environment
+
+    async def _baseline(
+        self, source: Source, files: Mapping[str, bytes], sources: Mapping[str, bytes], found: dict[str, object]
+    ) -> tuple[Environment, Baseline, str]:
+        """An environment in which the suite passes, pinned; what passes there; the attempt that found it, if any."""
+        finder = self._finder(source, files, sources)
         try:
             environment, image, first = await finder.find()
         finally:

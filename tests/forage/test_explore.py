@@ -19,7 +19,8 @@ from forager.forage.explore import LIMITS, RESTORE, sandbox_settings
 from forager.forage.pipeline import ForageReport, forage
 from forager.forage.source import fetch_source
 from forager.forage.steps import Done, script
-from forager.images.environment import ensure_environment
+from forager.forage.validate import Suite, run_suite
+from forager.images.environment import ensure_environment, environment_tag
 from forager.images.task import ensure_task_image, remove_task_image
 from forager.models.registry import ModelSpec
 from forager.models.server import Retries
@@ -82,7 +83,7 @@ EXPLORING: list[Turn] = [
     {"bash": "pip install -q inflection && cd gear"},
     {"calls": [["submit", {}]]},
     {"bash": "make table"},  # fails: there is no Makefile here
-    {"bash": "cd .. && make table && pip install --no-deps -e . 2>&1 | tail -1"},
+    {"bash": "cd .. && make table && pip install --no-deps --no-build-isolation -e . 2>&1 | tail -1"},
     {"calls": [["create", {"path": "local_settings.py", "content": 'NAMES = ["first"]\n'}]]},
     {"calls": [["edit", {"path": "local_settings.py", "search": '["first"]', "replace": "x"}]]},  # no whole line
     {
@@ -157,6 +158,10 @@ async def test_an_agent_finds_the_environment_and_nobody_is_asked_twice(
     for file in out.rglob("*"):
         assert not file.is_file() or KEY not in file.read_text(errors="replace"), f"the key is in {file}"
     task = load_tasks(out / "tasks.jsonl")[0]
+    assert task.environment is not None
+    engine.api.remove_image(environment_tag(task.environment))
+    rebuilt = Suite(image=await ensure_environment(engine, task.environment))
+    assert set((await run_suite(engine, rebuilt, timeout=60)).outcomes.values()) == {"passed"}
     image = await ensure_task_image(engine, task)
     try:
         fixed, _ = await grade(engine, task, image, task.patch, run="tests")
@@ -231,22 +236,40 @@ async def test_a_server_that_is_none_stops_the_call_and_one_that_breaks_is_tried
 ) -> None:
     assert base_image
     out = tmp_path / "out"
-    calls = {"mutations": 1, "runs": 2}
     with OpenAIServer(Script(key="another")) as server:
         with pytest.raises(UnfitError, match=r"refused the API key in \$GEAR_KEY") as refused:
-            await forage(engine, [str(gear)], out, model=spec(server), **calls)
+            await forage(engine, [str(gear)], out, model=spec(server), runs=2)
         assert KEY not in str(refused.value)
         server.answer = Script(turns=EXPLORING, faults=[{"fault": "500", "turns": [2]}])
         quick = Retries(attempts=2, first_wait=0.01, longest_wait=0.01)
-        broken = await forage(engine, [str(gear)], out, model=spec(server, retries=quick), **calls)
+        broken = await forage(engine, [str(gear)], out, model=spec(server, retries=quick), runs=2)
         (record,) = broken.repositories
         assert (record.status, record.stage, record.again) == ("failed", "explore", True)
         (trajectory,) = attempts(out)
         assert (trajectory.outcome.status, len(trajectory.steps)) == ("model_error", 2)
         server.answer = Script()
-        ended: ForageReport = await forage(engine, [str(gear)], out, model=spec(server), **calls)
+        ended: ForageReport = await forage(engine, [str(gear)], out, model=spec(server), runs=2)
     assert (ended.repositories[0].stage, ended.repositories[0].again) == ("explore", False)
     assert ended.repositories[0].environment_attempt == attempts(out)[1].id != trajectory.id
+
+
+async def test_commits_are_mined_in_the_environment_of_an_agent(
+    engine: Engine, base_image: str, gear: Path, tmp_path: Path
+) -> None:
+    assert base_image
+    fixed = TESTS.replace("== [4, 3]", "== [3, 2]")
+    fix = {"gear/__init__.py": GEAR.replace("[name] + 1", "[name]"), "tests/test_gear.py": fixed}
+    commit(gear, "ratio() gives the ratio of the table\n\nIt gave one more than that, for each name.", fix)
+    with OpenAIServer(Script(turns=EXPLORING)) as server:
+        report = await forage(engine, [str(gear)], tmp_path / "out", mutations=0, commits=1, model=spec(server))
+        assert server.count == len(EXPLORING)
+    (record,) = report.repositories
+    assert (record.commit_tasks, record.commits_rejected) == (1, {})
+    assert record.environment_attempt == attempts(tmp_path / "out")[0].id
+    (task,) = load_tasks(tmp_path / "out" / "tasks.jsonl")
+    assert task.FAIL_TO_PASS == ("tests/test_gear.py::test_ratio",)
+    assert task.environment is not None
+    check_environment(task.environment)
 
 
 async def test_a_copy_of_the_code_is_found(engine: Engine, gear: Path) -> None:

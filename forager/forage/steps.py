@@ -7,12 +7,13 @@ environments have theirs; the rest becomes the install script, as the agent wrot
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import structs
 
 from forager.forage import requirements
+from forager.forage.project import BASE_PYTHON
+from forager.forage.shell_lines import is_chain, parts_of, read
 from forager.images.environment import VENV, WORKDIR
 from forager.records import Environment, Record
 from forager.sandbox.control import quote
@@ -60,7 +61,7 @@ def assembled(
     python = start.python
     rest: list[Done] = []
     for one in kept:
-        parts = _joined(one.command)
+        parts = parts_of(one.command, _looks)
         here: list[str] = []
         for text, words in parts:
             if found := debian_packages(words):
@@ -68,7 +69,7 @@ def assembled(
             elif asked := python_requirements(words):
                 packages = _merged(packages, asked)
             elif version := other_python(words):
-                python = version
+                python = "" if version == BASE_PYTHON else version
             elif not words or words[0] == "cd" or not _looks(words):
                 here.append(text)
         rest.append(one if len(here) == len(parts) else structs.replace(one, command=" && ".join(here)))
@@ -94,89 +95,9 @@ def script(done: Iterable[Done], last: str = "") -> str:
         if one.directory != here:
             lines.append(f"cd {quote(one.directory)} || exit")
         command = one.command.strip()
-        lines.append(f"{command} || exit" if _is_chain(command) else f"{{ {command}\n}} || exit")
+        lines.append(f"{command} || exit" if is_chain(command) else f"{{ {command}\n}} || exit")
         here = one.after
     return "\n".join([*lines, *([last] if last else [])]) or NOTHING
-
-
-# --------------------------------------------------------------------------------- reading a line of commands
-
-_PIECE = re.compile(
-    r"""(?P<quiet>(?:&|\d)?>{1,2}\s*(?:/dev/null|&\d))(?=[\s;|&]|$)
-    |(?P<operator>&&|\|\||[;|\n])
-    |(?P<word>(?:[^\s'"\\;&|<>()`${}#]|(?<=\S)\#|\$(?:[\w?]+|\{\w+\})|'[^']*'|"(?:[^"`$\\]|\$\w+|\$\{\w+\})*")+)
-    |(?P<gap>[^\S\n]+)""",
-    re.VERBOSE,
-)
-
-
-class _Simple(Record, frozen=True):
-    """A simple command of a line: what stands before it, its text, its words."""
-
-    operator: str
-    text: str
-    words: tuple[str, ...]
-
-
-def _read(command: str) -> list[_Simple] | None:
-    """The simple commands that a command is made of; None if it is anything more than these."""
-    text = _on_one_line(command)
-    text = re.sub(r"^[ \t]*(#[^\n]*)?\n", "", text, flags=re.MULTILINE) if "<<" not in text else text
-    found: list[_Simple] = []
-    operator, start, at, words = "", 0, 0, list[str]()
-
-    def close(end: int) -> None:
-        if words:
-            found.append(_Simple(operator=operator, text=text[start:end].strip(), words=tuple(words)))
-
-    while at < len(text):
-        piece = _PIECE.match(text, at)
-        if piece is None:
-            return None
-        if piece["operator"]:
-            if not words and piece["operator"] != "\n":
-                return None
-            close(at)
-            if words:
-                operator = piece["operator"]
-            start, words = piece.end(), []
-        elif piece["word"]:
-            words += shlex.split(piece["word"])
-        at = piece.end()
-    close(at)
-    return found
-
-
-def _on_one_line(command: str) -> str:
-    return re.sub(r"\\\n\s*", " ", command.strip())
-
-
-def _joined(command: str) -> list[tuple[str, list[str]]]:
-    """The parts of a command that all have succeeded if it has, each with its words (none where it is more than a
-    simple command, apart from what its output is piped into to be looked at)."""
-    read = _read(command)
-    if read is None or not _is_chain(command):
-        return [(command, [])]
-    parts: list[list[_Simple]] = []
-    for simple in read:
-        if simple.operator == "|":
-            parts[-1].append(simple)
-        else:
-            parts.append([simple])
-    return [
-        (
-            " | ".join(simple.text for simple in part),
-            list(part[0].words) if all(_looks(simple.words) for simple in part[1:]) else [],
-        )
-        for part in parts
-    ]
-
-
-def _is_chain(command: str) -> bool:
-    """Whether `|| exit` after it means all of it."""
-    read = _read(command)
-    plain = read is not None and all(simple.operator in ("", "&&", "|") for simple in read)
-    return plain and "\n" not in _on_one_line(command)
 
 
 # ------------------------------------------------------------------------------------- what a command is for
@@ -211,8 +132,8 @@ _ACTS = re.compile(r"open\(|write|subprocess|system|shutil|install|download|make
 
 def looks(command: str) -> bool:
     """Whether a command only looks, or only runs tests."""
-    read = _read(command)
-    return read is not None and all(_looks(simple.words) for simple in read)
+    found = read(command)
+    return found is not None and all(_looks(simple.words) for simple in found)
 
 
 def _looks(words: Sequence[str]) -> bool:
@@ -232,6 +153,8 @@ def _looks(words: Sequence[str]) -> bool:
         return bool(rest) and rest[0] in ("-l", "-L", "-s", "-S", "--list", "--status", "--version")
     if name in ("apt", "apt-get"):
         return bool(rest) and rest[0] in ("list", "search", "show", "policy", "--version")
+    if name == "uv" and rest[:1] == ["python"]:
+        return rest[1:2] in (["list"], ["find"], ["dir"])
     if pip := _pip(words):
         return len(pip) > 1 and pip[1] in _PIP
     if _PYTHON.fullmatch(words[0]):
@@ -259,12 +182,11 @@ def _needed(done: Sequence[Done]) -> list[Done]:
 
 
 def _is_update(command: str) -> bool:
-    read = _read(command)
-    return bool(read) and all(
-        _program(simple.words)[:1] in (["apt-get"], ["apt"])
-        and [word for word in _program(simple.words)[1:] if not word.startswith("-")] == ["update"]
-        for simple in read or ()
-    )
+    for _, words in parts_of(command, _looks):
+        plain = [word for word in _program(words) if not word.startswith("-")]
+        if plain not in (["apt-get", "update"], ["apt", "update"]):
+            return False
+    return True
 
 
 _APT_OPTIONS = re.compile(

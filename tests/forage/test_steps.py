@@ -37,6 +37,8 @@ def did(*commands: str) -> list[Done]:
         "sudo dpkg -l",
         "apt-cache search libxml2",
         "make --help",
+        "uv python list | head",
+        "uv pip list",
         "",
     ],
 )
@@ -74,7 +76,12 @@ def test_what_may_change_something_is_a_step_as_it_was_written(command: str) -> 
 @pytest.mark.parametrize(
     ("commands", "system", "packages", "install"),
     [
-        (["apt-get update", "apt-get install -y libxml2-dev g++"], ("g++", "libxml2-dev"), ("pytest",), ":"),
+        (
+            ["apt-get update 2>&1 | tail -3", "apt-get install -y libxml2-dev g++"],
+            ("g++", "libxml2-dev"),
+            ("pytest",),
+            ":",
+        ),
         (
             ["apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -yq \\\n  libffi-dev"],
             ("libffi-dev",),
@@ -126,6 +133,7 @@ def test_another_python_is_the_environments() -> None:
     environment = assembled(START, did("uv venv --clear --seed --python 3.9 /opt/venv", "make"), {})[0]
     assert (environment.python, environment.install) == ("3.9", "make || exit")
     assert assembled(START, did("uv venv .venv --python 3.9"), {})[0].python == ""
+    assert assembled(START, did("uv venv --clear -p 3.11 /opt/venv"), {})[0].python == ""
 
 
 def test_the_script_does_the_same_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ async def find_bugs(
         tried += await trials.run(wanted.implementations, combine=False)
     rewrites = None
     if wanted.rewrites and asking is not None:
-        rewrites = Rewrites(asking, package, sources, seed, unusable)
+        rewrites = Rewrites(asking, package, sources, seed, judge.reaches, unusable)
         trials = Trials(judge, rewrites.take, seed, work.verdicts.get, work.set_verdict, told)
         tried += await trials.run(wanted.rewrites, combine=False)
     return Bugs(

@@ -83,6 +83,11 @@ class Judge:
         self._whole = baseline.passing if baseline.slow else ()
         """What the whole suite is: everything, but for tests that are left out because they are slow."""
 
+    def reaches(self, mutant: Mutant) -> bool:
+        """Whether any test may tell a mutant; False only where the map shows that none runs its lines."""
+        selection = self._select((mutant,))
+        return selection is None or selection.shared or bool(selection.tests)
+
     async def verdicts(self, bugs: Sequence[Mutants], tell: Callable[[Mutants, Verdict], None]) -> None:
         """Call `tell` with the verdict on each, in no certain order, as soon as it is known.
 

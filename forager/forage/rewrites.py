@@ -28,9 +28,11 @@ class Rewrites:
         package: str,
         sources: Mapping[str, bytes],
         seed: str,
+        reaches: Callable[[Mutant], bool],
         tell: Callable[[Mutant, Rejection], None],
     ) -> None:
-        """`sources` are the package's own files; `tell` is called with each reply that is no mutant."""
+        """`sources` are the package's own files. Only functions that tests run, as `reaches` says, are asked for;
+        `tell` is called with each reply that is no mutant."""
         self.rejected: Counter[Rejection] = Counter()
         self.models: dict[str, str] = {}
         """Which model made a mutant, by the mutant's digest."""
@@ -38,6 +40,7 @@ class Rewrites:
         self._package = package
         self._sources = sources
         self._seed = seed
+        self._reaches = reaches
         self._tell = tell
         self._queue: list[tuple[Mutant, int]] | None = None
         self._seen: set[Mutant] = set()
@@ -68,7 +71,8 @@ class Rewrites:
         return found
 
     def _order(self) -> list[tuple[Mutant, int]]:
-        places = list(sample(all_sites(self._sources, REWRITE), self._sources, f"{self._seed}:rewrite"))
+        order = sample(all_sites(self._sources, REWRITE), self._sources, f"{self._seed}:rewrite")
+        places = [place for place in order if self._reaches(place)]
         return [(place, number) for number in range(ROUNDS) for place in places]
 
     async def _one(self, mutant: Mutant, number: int) -> Mutant | Rejection:

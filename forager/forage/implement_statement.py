@@ -7,9 +7,11 @@ from collections.abc import Mapping
 
 from forager.forage.failures import clean
 from forager.forage.mutate import Mutant
-from forager.forage.statement import Detail, behaviour, closing, gives_away
+from forager.forage.statement import Detail, closing, gives_away, shown_failures
 
 WRITE = "write the function"
+LONGEST = 100
+"""Lines of a docstring that are shown; all of it is in the tree."""
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -42,7 +44,7 @@ def implement_statement(
         if level != "terse":
             parts += ["This is how it is called, and what it is documented to do:", _documented(mutant, source)]
         if level == "full":
-            parts += behaviour(failures, sources, "full")
+            parts += _examples(failures, sources)
         parts.append(closing(count, hidden, WRITE))
         statement = "\n\n".join(parts) + "\n"
         if not gives_away(statement, mutant.file, diff):
@@ -61,5 +63,13 @@ def _documented(mutant: Mutant, source: bytes) -> str:
     function = around[0]  # the outermost comes first
     kind = "async def" if isinstance(function, ast.AsyncFunctionDef) else "def"
     returned = f" -> {ast.unparse(function.returns)}" if function.returns else ""
-    documented = ast.get_docstring(function) or ""
-    return f"```\n{kind} {function.name}({ast.unparse(function.args)}){returned}\n\n{clean(documented)}\n```"
+    lines = (ast.get_docstring(function) or "").splitlines()
+    documented = "\n".join([*map(clean, lines[:LONGEST]), *(["..."] if len(lines) > LONGEST else [])])
+    return f"```\n{kind} {function.name}({ast.unparse(function.args)}){returned}\n\n{documented}\n```"
+
+
+def _examples(failures: Mapping[str, str], sources: Mapping[str, bytes]) -> list[str]:
+    """Code of tests that comes to the function itself."""
+    codes = [f.code for f in shown_failures(failures, sources) if f.code and "NotImplementedError" in f.message]
+    blocks = [f"```python\n{code}\n```" for code in dict.fromkeys(codes)]
+    return ["Among other things, this has to work:", *blocks] if blocks else []

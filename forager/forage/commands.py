@@ -30,11 +30,21 @@ def forage(
         ),
     ] = None,
     implementations: Annotated[
-        int, typer.Option(help="Tasks to write a function again from its docstring and tests, of each.", min=0)
-    ] = 0,
+        int | None,
+        typer.Option(
+            help="Tasks to write a function again from its docstring and tests, of each. Default: 0, or the list's.",
+            show_default=False,
+            min=0,
+        ),
+    ] = None,
     rewrites: Annotated[
-        int, typer.Option(help="Tasks with a function that the model rewrites with a bug, of each.", min=0)
-    ] = 0,
+        int | None,
+        typer.Option(
+            help="Tasks with a function that the model rewrites with a bug, of each. Default: 0, or the list's.",
+            show_default=False,
+            min=0,
+        ),
+    ] = None,
     commits: Annotated[
         int | None,
         typer.Option(help="Tasks from the history, of each. Default: 0, or the list's.", show_default=False, min=0),
@@ -103,6 +113,8 @@ def forage(
     limits = structs.replace(explore.LIMITS, steps=max_steps, tokens=max_tokens, seconds=max_seconds)
     wanted = expand(repositories)
     commits = (wanted.commits or 0) if commits is None else commits
+    implementations = (wanted.implementations or 0) if implementations is None else implementations
+    rewrites = (wanted.rewrites or 0) if rewrites is None else rewrites
     mutations = wanted.mutations if mutations is None else mutations
     linked = read_issues(issues) if issues else None
     console = Console()

@@ -25,6 +25,14 @@ _OPERATOR = re.compile(r"[<>=!+\-*/%&|^~]{1,3}|\b(?:is not|not in|and|or|not|in|
 _ON_PURPOSE = re.compile(
     r"\b(mutants?|mutated|mutations?|injected|on purpose|deliberately|exercise)\b", re.IGNORECASE
 )
+_CODE_WORDS = re.compile(
+    r"\b(off[- ]by[- ]one|code path|implementation|(if|return|else|raise|except) (statement|branch|clause|block)"
+    r"|the (condition|comparison|loop|guard|branch|assignment|decorator)"
+    r"|(wrong|inverted|reversed|missing|negated|swapped|boundary|comparison|logical|boolean|arithmetic)"
+    r" (condition|comparison|loop|guard|branch|operators?|assignment|decorator|index|check))\b",
+    re.IGNORECASE,
+)
+"""How who has read the code speaks of it; a user says what comes."""
 _DEFINITION = re.compile(r"^(?:@@ .*@@ | |\+|-)\s*(?:async )?def (\w+)", re.MULTILINE)
 _COMMON = frozenset(dir(builtins)) | frozenset(keyword.kwlist) | {"self", "cls"}
 
@@ -72,6 +80,8 @@ def giveaway(text: str, secrets: Secrets) -> str:
             return f"it names the test {name}, which nobody can see"
     if (found := _ON_PURPOSE.search(text)) and found[0].lower() not in secrets.shown.lower():
         return f"it says that the bug was made ({found[0]})"
+    if (found := _CODE_WORDS.search(text)) and found[0].lower() not in secrets.shown.lower():
+        return f"it speaks of the code ({found[0]}), not of what a user sees"
     if problem := _quotes(code, secrets):
         return problem
     old, new = changed_lines(secrets.diff)

@@ -30,6 +30,10 @@ class RepositoryList(Record, frozen=True, forbid_unknown_fields=True):
     repositories: tuple[str, ...]
     mutations: int | None = None
     """Tasks a repository."""
+    implementations: int | None = None
+    """Tasks a repository to write a function again."""
+    rewrites: int | None = None
+    """Tasks a repository with a function that a model rewrites with a bug."""
     commits: int | None = None
     """Tasks a repository from its history."""
     seed: int | None = None
@@ -68,7 +72,7 @@ def expand(arguments: Sequence[str]) -> RepositoryList:
     """All repositories that arguments name, each once, in order: by their names, or in files that list them.
 
     A name is `pypi:NAME[==VERSION]`, a git address or the path of a clone, both with `@COMMIT` if need be. Of several
-    files' `mutations`, `commits` and `seed`, the first counts. Raises `UsageError`.
+    files' numbers the first counts. Raises `UsageError`.
     """
     repositories: dict[str, None] = {}
     lists: list[RepositoryList] = []
@@ -89,7 +93,12 @@ def expand(arguments: Sequence[str]) -> RepositoryList:
         return next((value for found in lists if (value := getattr(found, name)) is not None), None)
 
     return RepositoryList(
-        repositories=tuple(repositories), mutations=first("mutations"), commits=first("commits"), seed=first("seed")
+        repositories=tuple(repositories),
+        mutations=first("mutations"),
+        implementations=first("implementations"),
+        rewrites=first("rewrites"),
+        commits=first("commits"),
+        seed=first("seed"),
     )
 
 

@@ -61,6 +61,9 @@ def test_what_the_tests_show_may_be_told() -> None:
         ("test_number shows it.", "the test test_number"),
         ("A mutation was made here.", "was made"),
         ("The bug was injected.", "was made"),
+        ("It looks like an off-by-one.", "speaks of the code"),
+        ("The comparison is strict where it should not be.", "speaks of the code"),
+        ("There is an inverted condition somewhere.", "speaks of the code"),
     ],
 )
 def test_what_gives_it_away(said: str, reason: str) -> None:

@@ -27,9 +27,10 @@ def test_plain_text_list(tmp_path: Path) -> None:
 
 def test_arguments_and_files_mix_and_each_repository_is_there_once(tmp_path: Path) -> None:
     path = tmp_path / "list.toml"
-    path.write_text('seed = 3\nrepositories = ["pypi:b==1", "pypi:a==1"]\n')
+    path.write_text('seed = 3\nrewrites = 2\nrepositories = ["pypi:b==1", "pypi:a==1"]\n')
     found = expand(["pypi:a==1", str(path)])
     assert (found.repositories, found.mutations, found.seed) == (("pypi:a==1", "pypi:b==1"), None, 3)
+    assert (found.rewrites, found.implementations) == (2, None)
 
 
 @pytest.mark.parametrize(

@@ -63,20 +63,22 @@ class Explored(Record, frozen=True):
     """What came of an agent's work on one repository. Kept, so that nobody is asked twice."""
 
     key: str
-    """Digest of what decides it: model, repository, prompts, limits."""
+    """Digest of what decides it: model, repository, prompts."""
     attempt: str
     """Id of its trajectory."""
+    limits: Limits
+    """With others, an agent that found none may find one."""
     environment: Environment | None = None
     """Not pinned; None if the agent found none."""
     reason: str = ""
     """Why not."""
 
 
-def explore_key(models: Models, source: Source, limits: Limits) -> str:
+def explore_key(models: Models, source: Source) -> str:
     """What decides which environment an agent finds, as far as anything does."""
     spec, spoken = models.spec, ExploringProtocol()
     asked = [spec.name, spec.sampling, spec.extra_body]
-    return digest([asked, source.spec, source.environment.sha256, *spoken.prompts, spoken.schemas, limits])
+    return digest([asked, source.spec, source.environment.sha256, *spoken.prompts, spoken.schemas])
 
 
 def read_explored(path: Path) -> Explored | None:
@@ -171,8 +173,9 @@ class Explorer:
         if found is None:
             _raise_infrastructure(outcome)
         explored = Explored(
-            key=explore_key(self._models, source, limits),
+            key=explore_key(self._models, source),
             attempt=trajectory.id,
+            limits=limits,
             environment=found.environment if found else None,
             reason="" if found else _reason(outcome, tools.why),
         )

@@ -91,19 +91,20 @@ class Finder:
         """
         models = self._asked.models
         known = read_explored(self._asked.kept)
-        if known and (models is None or known.key == explore_key(models, self._source, self._asked.limits)):
-            self.attempt = known.attempt
-            if known.environment is None and models is not None:
-                self._enter("explore")
-                raise ForageError(known.reason)
+        if known and (models is None or known.key == explore_key(models, self._source)):
             if known.environment is not None:
+                self.attempt = known.attempt
                 try:
                     return await self._known(known.environment)
                 except (BuildError, ForageError, CapExceeded) as error:
                     if models is None:
                         raise
                     self._note(f"what an agent found is of no use any more: {error}")
-            self.attempt = ""
+                    self.attempt = ""
+            elif models is not None and known.limits == self._asked.limits:
+                self.attempt = known.attempt
+                self._enter("explore")
+                raise ForageError(known.reason)
         try:
             return await self._by_rules()
         except (BuildError, ForageError, CapExceeded) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,6 @@ from typer.testing import CliRunner
 
 from forager.cli import app
 from forager.errors import UnfitError, UsageError
-from forager.evaluate import grade
 from forager.forage.copies import copies
 from forager.forage.events import Event
 from forager.forage.explore import LIMITS, RESTORE, sandbox_settings
@@ -21,12 +22,12 @@ from forager.forage.source import fetch_source
 from forager.forage.steps import Done, script
 from forager.forage.validate import Suite, run_suite
 from forager.images.environment import ensure_environment, environment_tag
-from forager.images.task import ensure_task_image, remove_task_image
 from forager.models.registry import ModelSpec
 from forager.models.server import Retries
 from forager.records import Environment, Limits, Trajectory, read_trajectories
 from forager.sandbox.engine import Engine
 from forager.tasks import load_tasks
+from tests.forage.grading import both_sides
 from tests.forage.histories import commit, make
 from tests.support.openai_script import Script, Turn
 from tests.support.openai_server import OpenAIServer
@@ -78,7 +79,7 @@ FILES = {
 """Its tests need a generated module, a settings file, a package that nothing names, and a variable."""
 
 EXPLORING: list[Turn] = [
-    {"text": "First a look.", "bash": "ls -a && cat Makefile setup.py"},
+    {"text": "First a look.", "bash": "ls -a && cat Makefile setup.py && env"},
     {"bash": "python -m pytest 2>&1 | tail -5"},
     {"bash": "pip install -q inflection && cd gear"},
     {"calls": [["submit", {}]]},
@@ -140,7 +141,8 @@ async def test_an_agent_finds_the_environment_and_nobody_is_asked_twice(
             engine, [str(gear)], out, mutations=2, runs=2, model=spec(server), progress=events.append
         )
         asked = server.count
-        again = await forage(engine, [str(gear)], out, mutations=3, runs=3, model=spec(server))
+        other = Limits(steps=9, command_seconds=60.0)
+        again = await forage(engine, [str(gear)], out, mutations=3, runs=3, model=spec(server), explore=other)
         assert server.count == asked == len(EXPLORING)
     (record,) = report.repositories
     assert (record.status, record.stage, record.tests) == ("done", "done", 2)
@@ -162,13 +164,7 @@ async def test_an_agent_finds_the_environment_and_nobody_is_asked_twice(
     engine.api.remove_image(environment_tag(task.environment))
     rebuilt = Suite(image=await ensure_environment(engine, task.environment))
     assert set((await run_suite(engine, rebuilt, timeout=60)).outcomes.values()) == {"passed"}
-    image = await ensure_task_image(engine, task)
-    try:
-        fixed, _ = await grade(engine, task, image, task.patch, run="tests")
-        broken, _ = await grade(engine, task, image, None, run="tests")
-    finally:
-        await remove_task_image(engine, image)
-    assert (fixed.resolved, broken.resolved) == (True, False)
+    assert await both_sides(engine, task) == (True, False)
     listed = CliRunner().invoke(app, ["show", str(out / "environments.jsonl")])
     assert listed.exit_code == 0
     assert "gear" in listed.output
@@ -253,10 +249,27 @@ async def test_a_server_that_is_none_stops_the_call_and_one_that_breaks_is_tried
     assert ended.repositories[0].environment_attempt == attempts(out)[1].id != trajectory.id
 
 
-async def test_commits_are_mined_in_the_environment_of_an_agent(
+async def test_cancelled_while_an_agent_works_it_leaves_no_container(
     engine: Engine, base_image: str, gear: Path, tmp_path: Path
 ) -> None:
     assert base_image
+    owned = f"/{os.getpid()}/"
+    with OpenAIServer(Script(turns=EXPLORING, faults=[{"fault": "silent", "turns": [2]}])) as server:
+        job = asyncio.create_task(forage(engine, [str(gear)], tmp_path / "out", mutations=1, model=spec(server)))
+        await asyncio.to_thread(server.wait_for, lambda: server.count == 3, 120)
+        running = [c for c in engine.client.containers.list(ignore_removed=True) if owned in str(c.labels)]
+        assert [c.labels["forager.attempt"].startswith("gear-") for c in running] == [True]
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+    assert not [c for c in engine.client.containers.list(ignore_removed=True) if owned in str(c.labels)]
+
+
+async def test_commits_are_mined_in_the_environment_of_an_agent(
+    engine: Engine, base_image: str, gear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert base_image
+    monkeypatch.setattr("forager.forage.dated.OLDER", ())  # each would be built, and do no better
     fixed = TESTS.replace("== [4, 3]", "== [3, 2]")
     fix = {"gear/__init__.py": GEAR.replace("[name] + 1", "[name]"), "tests/test_gear.py": fixed}
     commit(gear, "ratio() gives the ratio of the table\n\nIt gave one more than that, for each name.", fix)

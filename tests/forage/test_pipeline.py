@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from forager.errors import UsageError
-from forager.evaluate import grade
 from forager.forage.events import Event, as_line
 from forager.forage.pipeline import ForageReport, forage
-from forager.images.task import ensure_task_image, remove_task_image
 from forager.sandbox.engine import Engine
 from forager.tasks import load_tasks
+from tests.forage.grading import both_sides
 from tests.support.index_server import serve, tar_of
 
 pytestmark = pytest.mark.docker
@@ -85,14 +84,7 @@ def test_a_task_has_what_an_agent_needs_and_does_not_tell_the_bug(foraged: Forag
 
 async def test_the_reference_patch_resolves_and_no_patch_does_not(engine: Engine, foraged: Foraged) -> None:
     task = load_tasks(foraged[0] / "tasks.jsonl")[0]
-    image = await ensure_task_image(engine, task)
-    try:
-        fixed, _ = await grade(engine, task, image, task.patch, run="tests")
-        broken, _ = await grade(engine, task, image, None, run="tests")
-    finally:
-        await remove_task_image(engine, image)
-    assert fixed.resolved, fixed
-    assert not broken.resolved
+    assert await both_sides(engine, task) == (True, False)
 
 
 async def test_the_same_call_again_does_nothing_and_a_larger_one_adds(engine: Engine, foraged: Foraged) -> None:
@@ -123,13 +115,7 @@ async def test_a_mapped_suite_gives_combined_bugs_too_and_every_stage_is_used_ag
     (combined,) = (task for task in tasks if task.provenance["operator"] == "combined")
     assert 2 <= len(combined.provenance["places"]) <= 4
     assert set(combined.FAIL_TO_PASS) <= {test for task in tasks if task != combined for test in task.FAIL_TO_PASS}
-    image = await ensure_task_image(engine, combined)
-    try:
-        fixed, _ = await grade(engine, combined, image, combined.patch, run="tests")
-        broken, _ = await grade(engine, combined, image, None, run="tests")
-    finally:
-        await remove_task_image(engine, image)
-    assert (fixed.resolved, broken.resolved) == (True, False)
+    assert await both_sides(engine, combined) == (True, False)
     again: list[Event] = []
     more = await forage(engine, [PACKAGE], tmp_path, mutations=9, runs=2, progress=again.append)
     assert more.task_count == len(load_tasks(tmp_path / "tasks.jsonl")) == 9

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from forager.records import Task as Task
     from forager.records import Trajectory as Trajectory
     from forager.records import read_trajectories as read_trajectories
-    from forager.run.attempt import attempt as attempt
     from forager.run.options import RunOptions as RunOptions
     from forager.run.report import summarise as summarise
+    from forager.run.single import attempt as attempt
     from forager.run.start import start_run as start_run
     from forager.sandbox import Caps as Caps
     from forager.sandbox import CommandResult as CommandResult
@@ -66,7 +66,7 @@ _WHERE = {
     "Task": "records",
     "Tools": "tools",
     "Trajectory": "records",
-    "attempt": "run.attempt",
+    "attempt": "run.single",
     "ensure_task_image": "images.task",
     "grade": "evaluate",
     "load_tasks": "tasks",

@@ -6,11 +6,10 @@ import asyncio
 import platform
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -20,14 +19,13 @@ from forager.errors import ForagerError, InfrastructureError, UnfitError
 from forager.evaluate import grade
 from forager.images.task import TaskImage
 from forager.models import Model
-from forager.models.registry import EMBEDDED_PROVIDER, Models, ModelSpec
+from forager.models.registry import EMBEDDED_PROVIDER
 from forager.patches import final_diff
 from forager.protocols import Action, make_protocol
 from forager.records import (
     Evaluation,
     Limits,
     Message,
-    ModelRef,
     Outcome,
     Reply,
     Step,
@@ -40,11 +38,11 @@ from forager.records import (
 from forager.replay.past import NOTHING, Past
 from forager.replay.playback import Diverged, Playback, PlayedModel, PlayedProtocol, PlayedTools
 from forager.replay.rules import BUILT_IN, Rules
+from forager.run.alive import WhileAlive
 from forager.run.config import RunConfig
 from forager.run.images_pool import TaskImages
 from forager.run.orchestrator import Log, Notify
 from forager.run.progress import Activity
-from forager.sandbox import Caps
 from forager.sandbox.arriving import Arriving
 from forager.sandbox.docker import DockerSandbox, open_sandbox
 from forager.sandbox.engine import Engine
@@ -57,53 +55,6 @@ class MakesModels(Protocol):
     """Makes the model of each attempt; `Models` does."""
 
     def make(self, task: Task, limits: Limits, /) -> Model: ...
-
-
-async def attempt(
-    task: Task,
-    model: str | ModelSpec | Model,
-    limits: Limits | None = None,
-    *,
-    engine: Engine | None = None,
-    caps: Caps | None = None,
-    protocol: str = "tools",
-    protocol_mode: str = "lenient",
-    grading: bool = True,
-) -> Trajectory:
-    """Attempt one task, for notebooks and trainers: a container, an agent in it, its patch, its grade.
-
-    `model` is a name (`search`, `oracle`, `nop`, or one the default server knows), a `ModelSpec`, or any `Model`,
-    which is closed afterwards. Nothing is written to disk; the test output behind the grade is dropped. Raises
-    `UnfitError` and `UsageError`; everything else that goes wrong is in the trajectory's outcome.
-    """
-    async with AsyncExitStack() as stack:
-        engine = engine or stack.enter_context(Engine.connect())
-        spec = ModelSpec(name=model, protocol=protocol) if isinstance(model, str) else model
-        models: MakesModels = (
-            await stack.enter_async_context(Models(spec)) if isinstance(spec, ModelSpec) else _Given(spec)
-        )
-        images = await stack.enter_async_context(TaskImages(engine))
-        config = RunConfig(
-            tasks=digest(task),
-            model="",
-            protocol=protocol,
-            protocol_mode=protocol_mode,
-            limits=limits or Limits(),
-            caps=caps or Caps(),
-            grading=grading,
-        )
-        one = Attempts(engine, models, images, config, run_id="", write_log=lambda name, text: "")
-        return await one(task, 0, lambda event: None, lambda activity: None)
-
-
-class _Given:
-    """A model that exists already, as a maker of models."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def make(self, task: Task, limits: Limits, /) -> Model:
-        return self._model
 
 
 @dataclass
@@ -146,32 +97,6 @@ class Attempts:
         if not record.outcome.counts:
             journal({"event": "broken", "outcome": record.outcome, "replaying": record.replaying})
         return record.trajectory()
-
-
-class _WhileAlive:
-    """A model that is not waited for when there is nothing left to act in."""
-
-    def __init__(self, model: Model, sandbox: Arriving) -> None:
-        self._model = model
-        self._sandbox = sandbox
-
-    @property
-    def ref(self) -> ModelRef:
-        return self._model.ref
-
-    async def complete(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> Reply:
-        asking = asyncio.create_task(self._model.complete(messages, tools))
-        watching = asyncio.create_task(self._sandbox.lost())
-        try:
-            await asyncio.wait({asking, watching}, return_when=asyncio.FIRST_COMPLETED)
-            return await asking if asking.done() else await watching
-        finally:
-            for task in (asking, watching):
-                task.cancel()
-            await asyncio.gather(asking, watching, return_exceptions=True)
-
-    async def close(self) -> None:
-        await self._model.close()
 
 
 class _Recorder:
@@ -235,7 +160,7 @@ class _Recorder:
     async def _work(self, sandbox: Arriving) -> None:
         tools = PlayedTools(sandbox, self._task.workdir, self._limits, self._playback)
         spent = self._past.seconds
-        model = _WhileAlive(self._model, sandbox)
+        model = WhileAlive(self._model, sandbox)
         agent = Agent(self._task, model, tools, self._protocol, self._limits, self._listen, spent)
         self._agent = agent
         self._notify(Activity(phase="model"))

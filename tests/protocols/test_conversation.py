@@ -13,7 +13,7 @@ from forager.models.registry import ModelSpec
 from forager.protocols.native import PROBLEM
 from forager.protocols.text import SYSTEM
 from forager.records import Limits, Task, Trajectory
-from forager.run.attempt import attempt
+from forager.run.single import attempt
 from forager.sandbox.engine import Engine
 from tests.evaluate.conftest import calc as calc
 from tests.support.openai_script import Script, Turn

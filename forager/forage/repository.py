@@ -305,7 +305,10 @@ class Repository:
                 tasks.append((task, mutants, verdict))
         found["near_duplicates"] = dropped
         if len(tasks) < self._settings.bugs.total:
-            found["reason"] = f"{len(tasks)} of {self._settings.bugs.total} tasks after {len(bugs.tried)} mutants"
+            replies = sum(bugs.replies_rejected.values())
+            found["reason"] = f"{len(tasks)} of {self._settings.bugs.total} tasks after {len(bugs.tried)} mutants" + (
+                f" and {replies} replies of the model that were none" if replies else ""
+            )
         if asking is None or self._settings.statements == "template":
             return [task for task, _, _ in tasks]
         self._enter("write")

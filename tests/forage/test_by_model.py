@@ -18,6 +18,7 @@ from forager.forage.events import Event
 from forager.forage.pipeline import ForageReport, forage
 from forager.images.task import ensure_task_image, remove_task_image
 from forager.models.registry import ModelSpec
+from forager.models.server import Retries
 from forager.sandbox.engine import Engine
 from forager.tasks import load_tasks
 from tests.forage.histories import commit, make
@@ -108,13 +109,15 @@ class Foraged(NamedTuple):
 def call(server: OpenAIServer, **more: int) -> dict[str, object]:
     """The arguments of a call."""
     wanted = {"mutations": 0, "rewrites": 2, "commits": 1, **more}
-    spec = ModelSpec(name="m", base_url=server.base_url)
+    spec = ModelSpec(
+        name="m", base_url=server.base_url, retries=Retries(attempts=2, first_wait=0.01, longest_wait=0.02)
+    )
     return {**wanted, "detail": "terse", "statements": "model", "workers": 1, "runs": 2, "model": spec}
 
 
 @pytest.fixture(scope="module")
 def foraged(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foraged]:
-    """What comes of a call that is refused the key first, and then is not."""
+    """What comes of a call whose server first refuses the key, then fails, and then answers."""
     folder = tmp_path_factory.mktemp("model")
     clone = make(folder / "calc")
     setup = "from setuptools import setup\nsetup(name='calc', py_modules=['calc'])\n"
@@ -128,6 +131,10 @@ def foraged(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         with pytest.raises(UnfitError, match="401"):
             asyncio.run(forage(engine, [str(clone)], out, **call(server)))  # type: ignore[arg-type]
         assert (out / "tasks.jsonl").read_bytes() == b""
+        server.answer = lambda _: fault("500")
+        (failed,) = asyncio.run(forage(engine, [str(clone)], out, **call(server))).repositories  # type: ignore[arg-type]
+        assert (failed.status, failed.stage, failed.again) == ("failed", "mutate", True)
+        assert "500" in failed.reason
         refused, server.answer = server.count, play
         asked = call(server)
         report = asyncio.run(forage(engine, [str(clone)], out, progress=events.append, **asked))  # type: ignore[arg-type]
@@ -138,6 +145,7 @@ def test_a_rewritten_function_becomes_a_task_and_other_replies_are_counted(forag
     (record,) = foraged.report.repositories
     assert record.status == "done", record.reason
     assert record.replies_rejected == {"no_code": 3, "same": 5, "signature": 3}
+    assert record.reason == "1 of 2 tasks after 1 mutants and 11 replies of the model that were none"
     (task,) = (task for task in load_tasks(foraged.out / "tasks.jsonl") if task.source == "mutation")
     assert task.instance_id.startswith("calc-")
     assert "-rewrite-" in task.instance_id

@@ -62,6 +62,17 @@ free_output() {
   done
 }
 
+# alone: whether the engine's count says that nothing but this shell and our own processes is there. Looking at every
+# process takes twice as long as the rest of a survey, and usually there is none to look at.
+alone() {
+  local count pid
+  read -r count </sys/fs/cgroup/pids/pids.current || read -r count </sys/fs/cgroup/pids.current || return
+  if ((count != ${#ours[@]} + 1)); then return 1; fi
+  for pid in "${!ours[@]}"; do
+    if [[ ! -e /proc/$pid ]]; then return 1; fi
+  done
+}
+
 # survey: how many processes the memory cap killed; whether a survivor holds the agent's output; the survivors
 survey() {
   local line kills=0 held=0 pid list=
@@ -71,6 +82,7 @@ survey() {
   done </sys/fs/cgroup/memory/memory.oom_control || while read -r line; do
     if [[ $line == 'oom_kill '* ]]; then kills=${line#* }; fi
   done </sys/fs/cgroup/memory.events
+  if alone; then echo "$kills 0"; return; fi
   processes
   for pid in "${!parent[@]}"; do
     if [[ $pid == 1 || ${ours[$pid]} ]]; then continue; fi

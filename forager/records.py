@@ -53,6 +53,8 @@ class Environment(Record, frozen=True):
     """Why there is nothing that can be built; whoever asks for the image is told so."""
     install: str = ""
     """Shell command that installs the repository itself, run in the working directory."""
+    before: str = ""
+    """ISO 8601: only releases that the index had by then are installed. Empty where `packages` are pinned."""
     env: dict[str, str] = {}
 
 

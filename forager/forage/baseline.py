@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
 
-from forager.errors import ForageError
 from forager.evaluate.testrun import TestRun, file_of
+from forager.forage.classify import Classified
 from forager.records import Record
 
 RUNS = 3
@@ -81,7 +81,7 @@ async def measure(run: CleanRun, first: TestRun, own: Collection[str], runs: int
 def compare_clean(ordered: Sequence[TestRun], shuffled: Sequence[TestRun], own: Collection[str]) -> Baseline:
     """The baseline from runs of the clean code in the suite's own order (one at least) and in others.
 
-    Raises `ForageError` saying what is wrong with a suite that cannot tell a bug from none.
+    Raises `Classified` saying what is wrong with a suite that cannot tell a bug from none.
     """
     for run in ordered:
         check_clean(run)
@@ -96,7 +96,7 @@ def compare_clean(ordered: Sequence[TestRun], shuffled: Sequence[TestRun], own: 
     by_order = {test for test in some if shuffled and all(run.outcomes.get(test) == "passed" for run in ordered)}
     if not constant:
         what = "no test passes in every order" if by_order else f"no test passes in all {len(runs)} runs"
-        raise ForageError(f"{what} of the clean code")
+        raise Classified(f"{what} of the clean code", "unstable")
     return Baseline(
         passing=tuple(test for test in constant if test not in set(slow)),
         seconds=max(run.seconds for run in runs),
@@ -115,26 +115,31 @@ def _disagree(runs: Sequence[TestRun]) -> bool:
 
 
 def check_clean(run: TestRun) -> None:
-    """Raise `ForageError`, one line, where a run of the clean code shows that the suite is of no use."""
+    """Raise `Classified`, one line, where a run of the clean code shows that the suite is of no use."""
     if run.timed_out:
-        raise ForageError(f"the suite of the clean code does not end within {run.seconds:.0f} s")
+        raise Classified(f"the suite of the clean code does not end within {run.seconds:.0f} s", "hangs")
     if not run.outcomes and run.collect_errors:
-        raise ForageError(f"no test can be collected: {_first_error(run)}")
+        raise Classified(f"no test can be collected: {_first_error(run)}", "not_collected")
     if not run.complete and not run.outcomes:
-        raise ForageError(f"the tests do not start: {_last_line(run.output)}")
+        raise Classified(f"the tests do not start: {_last_line(run.output)}", "not_started")
     if not run.outcomes:
-        raise ForageError("the package has no tests")
+        raise Classified("the package has no tests", "no_tests")
     modules, broken = len({file_of(test) for test in run.outcomes}), len(run.collect_errors)
     if broken > modules:
-        raise ForageError(f"{broken} of {modules + broken} test modules cannot be collected: {_first_error(run)}")
+        what = f"{broken} of {modules + broken} test modules cannot be collected"
+        raise Classified(f"{what}: {_first_error(run)}", "not_collected")
     if not run.complete:
-        raise ForageError(f"the suite breaks off after {len(run.outcomes)} tests: {_last_line(run.output)}")
+        what = f"the suite breaks off after {len(run.outcomes)} tests"
+        raise Classified(f"{what}: {_last_line(run.output)}", "breaks_off")
     passed = sum(outcome == "passed" for outcome in run.outcomes.values())
     failed = sum(outcome in ("failed", "error") for outcome in run.outcomes.values())
+    if not passed and not failed:
+        raise Classified(f"no test of the clean code passes: all {len(run.outcomes)} are skipped", "no_tests")
     if not passed:
-        raise ForageError(f"no test of the clean code passes ({failed} fail): {_first_error(run)}")
+        raise Classified(f"no test of the clean code passes ({failed} fail): {_first_error(run)}", "fails")
     if failed > passed:
-        raise ForageError(f"the suite does not pass: {failed} of {passed + failed} tests fail: {_first_error(run)}")
+        what = f"the suite does not pass: {failed} of {passed + failed} tests fail"
+        raise Classified(f"{what}: {_first_error(run)}", "fails")
 
 
 def _first_error(run: TestRun) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import structs
 
 from forager.errors import BuildError, CapExceeded, ForageError, InfrastructureError, SandboxError
+from forager.forage.classify import Classified, Failure
 from forager.forage.project import BASE_PYTHON
 from forager.forage.source import Source
 from forager.forage.steps import Done, assembled, written
@@ -129,11 +130,11 @@ class Found(Record, frozen=True):
     failed: int
 
 
-class Unusable(ForageError):
+class Unusable(Classified):
     """An environment that can be built, and in which the suite is of no use. `log` is what was printed."""
 
-    def __init__(self, message: str, log: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, log: str = "", failure: Failure = "fails") -> None:
+        super().__init__(message, failure)
         self.log = log
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from forager.errors import BuildError, CapExceeded, ForageError
 from forager.evaluate.testrun import TestRun
-from forager.forage import detect
+from forager.forage import detect, ladder
 from forager.forage.baseline import check_clean
+from forager.forage.classify import WORDS, Classified, of_run
 from forager.forage.copies import copies
 from forager.forage.explore import (
     Explorer,
@@ -20,16 +21,19 @@ from forager.forage.explore import (
     start_of,
 )
 from forager.forage.exploring import Found, Unusable
+from forager.forage.ladder import passed
+from forager.forage.project import Project
 from forager.forage.results import Stage
 from forager.forage.source import Source
 from forager.images.build import Report
 from forager.images.environment import ensure_environment
+from forager.images.index import tells_times
 from forager.models.registry import Models
-from forager.records import Environment, Limits
+from forager.records import Environment, Limits, digest
 from forager.sandbox.engine import Engine
 
-EXTENSIONS = 3
-"""Rounds of adding what the first run of the suite says is missing."""
+BUILD_SECONDS = 900.0
+"""That a layer of an environment may take: one that hangs keeps a slot from the others."""
 SAID = 20_000
 """Characters of a build's output that go into the log."""
 
@@ -72,6 +76,10 @@ class Finder:
         """
         self.attempt = ""
         """Id of the trajectory of the agent that was asked, in this call or an earlier one."""
+        self.rung = ""
+        """The rung of the ladder that was taken; empty if none was, or an agent's environment."""
+        self.tried: dict[str, str] = {}
+        """Rungs that were tried, and what came of each."""
         self._engine = engine
         self._source = source
         self._files = files
@@ -118,27 +126,22 @@ class Finder:
 
     async def _by_rules(self) -> tuple[Environment, str, TestRun]:
         self._enter("build")
-        environment, image = await self._first_built(
-            await asyncio.to_thread(detect.candidates_for, self._source.name, self._source.environment, self._files)
-        )
-        self._enter("baseline")
-        first = await self._run(image)
-        own = {part.removesuffix(".py") for path in self._files for part in PurePosixPath(path).parts[:2]}
-        for _ in range(EXTENSIONS):
-            wider = detect.extend(environment, words(first), own)
-            if wider is None:
-                break
-            self._note(f"the suite asks for more: {', '.join(sorted({*wider.packages} - {*environment.packages}))}")
-            try:
-                wider_image = await self._built(wider)
-            except BuildError:
-                break
-            run = await self._run(wider_image)
-            if passed(run) < passed(first):
-                break
-            environment, image, first = wider, wider_image, run
-        _check(first)
-        return environment, image, first
+        images: dict[str, str] = {}
+
+        async def attempt(environment: Environment) -> TestRun:
+            image = images[digest(environment)] = await self._built(environment)
+            self._enter("baseline")
+            return await self._run(image)
+
+        project = await asyncio.to_thread(Project, self._source.name, self._files)
+        date = self._source.date if self._source.date and await tells_times() else ""
+        places = ", ".join(project.automation.places)
+        self._note(f"automation that runs the tests: {places or 'none that can be read'}")
+        found = await ladder.climb(project, self._source.environment, attempt, self._note, self.tried, date=date)
+        self.rung = found.rung
+        _check(found.run, self._files)
+        self._note(f"environment: {found.rung}")
+        return found.environment, images[digest(found.environment)], found.run
 
     async def _first_built(self, plans: Sequence[Environment]) -> tuple[Environment, str]:
         """The first of some environments that can be built, and its image."""
@@ -154,7 +157,7 @@ class Finder:
     async def _built(self, environment: Environment) -> str:
         try:
             async with self._builds:
-                return await ensure_environment(self._engine, environment, self._note)
+                return await ensure_environment(self._engine, environment, self._note, timeout=BUILD_SECONDS)
         except BuildError as error:
             self._note(f"{error}\n{error.log[-SAID:]}")
             raise
@@ -178,7 +181,7 @@ class Finder:
         async def judge(environments: Sequence[Environment]) -> Found:
             environment, image = await self._last_built(environments)
             run = runs[image] = await self._run(image)
-            _check(run)
+            _check(run, self._files)
             if found := await copies(self._engine, image, self._sources):
                 first, more = found[0], f" and {len(found) - 1} more" if len(found) > 1 else ""
                 raise Unusable(
@@ -218,18 +221,12 @@ class Finder:
         raise failed or BuildError(f"{self._source.spec}: no environment to build")
 
 
-def _check(run: TestRun) -> None:
-    """`check_clean`, with what the run printed."""
+def _check(run: TestRun, files: Mapping[str, bytes]) -> None:
+    """`check_clean`, with what the failures have in common and what the run printed."""
     try:
         check_clean(run)
-    except ForageError as error:
-        raise Unusable(str(error), "\n".join(run.failures.values()) or run.output) from None
-
-
-def passed(run: TestRun) -> int:
-    return sum(outcome == "passed" for outcome in run.outcomes.values())
-
-
-def words(run: TestRun) -> str:
-    """What a run says of its failures."""
-    return "\n".join((*run.failures.values(), "" if run.complete and run.outcomes else run.output))
+    except Classified as error:
+        cause = of_run(run, files) if error.failure in ("fails", "not_collected", "not_started") else ""
+        words = f"{WORDS[cause]}: {error}" if cause else str(error)
+        log = "\n".join(run.failures.values()) or run.output
+        raise Unusable(words, log, cause or error.failure) from None

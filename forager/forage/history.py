@@ -11,9 +11,11 @@ import re
 import secrets
 import tomllib
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from forager.errors import ForageError
+from forager.images.index import TIME_FORMAT
 from forager.images.safe_git import Git
 from forager.records import Record
 
@@ -27,7 +29,7 @@ BATCH = 200
 LONGEST_MESSAGE = 20_000
 
 _READ = re.compile(
-    r".*\.(py|toml|cfg|ini|txt|in|pip|ya?ml|rst|md|pyi)|(.*/)?(PKG-INFO|Pipfile|uv\.lock|poetry\.lock|pdm\.lock)"
+    r".*\.(py|toml|cfg|ini|txt|in|pip|ya?ml|rst|md|pyi)|(.*/)?(PKG-INFO|Pipfile|uv\.lock|poetry\.lock|pdm\.lock|\.gitmodules|\.gitattributes)"
 )
 """Paths whose content says something about the project; of others it is enough that they are there."""
 _NUMSTAT = re.compile(r"(\d+|-)\t(\d+|-)\t(.+)", re.DOTALL)
@@ -93,6 +95,20 @@ def read_tree(mirror: Path, commit: str) -> dict[str, bytes]:
         raise ForageError(f"more than {MAX_BYTES >> 20:,} MiB of source; refused")
     contents = read_blobs(mirror, [blob for _, blob in wanted])
     return found | {path: content or b"" for (path, _), content in zip(wanted, contents, strict=True)}
+
+
+def made_at(mirror: Path, commit: str) -> str:
+    """When a commit was made, ISO 8601; empty for a time that no calendar has."""
+    said = Git(mirror)("log", "--no-walk", "--format=%ct", "--no-show-signature", commit).decode().strip()
+    return iso(int(said))
+
+
+def iso(seconds: int) -> str:
+    """Seconds since 1970 as ISO 8601; empty for a time that no calendar has (whoever commits chooses it)."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime(TIME_FORMAT) if seconds > 0 else ""
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def read_blobs(mirror: Path, names: Sequence[str]) -> list[bytes | None]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec import structs
 
 from forager.forage import requirements
-from forager.forage.project import plugins_for
+from forager.forage.plugins import plugins_for
 from forager.records import Environment
 
 _FIXTURES = {
@@ -103,3 +103,54 @@ def extend(environment: Environment, output: str, own: Iterable[str] = ()) -> En
         return None
     packages = tuple(sorted({*environment.packages, *fresh}, key=str.lower))
     return structs.replace(environment, packages=packages)
+
+
+_C = ("g++", "gcc", "libc6-dev", "make", "pkg-config")
+_SYSTEM: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"'?\b(gcc|g\+\+|cc|c\+\+|x86_64-linux-gnu-\w+|aarch64-linux-gnu-\w+)'? failed: No such file", _C),
+    (r"Unknown compiler|No CMAKE_\w+_COMPILER|No such file or directory: '(gcc|g\+\+|cc|make)'", _C),
+    (
+        r"Rust (compiler|toolchain)|(rustc|cargo)\b.{0,40}not (found|installed)|directory: '(cargo|rustc)'",
+        ("cargo", *_C),
+    ),
+    (
+        r"\b(cmake|CMake)\b.{0,60}(not found|No such file|must be installed)|directory: 'cmake'",
+        ("cmake", "ninja-build", *_C),
+    ),
+    (r"(gfortran|Fortran compiler)\b.{0,40}(not found|No such)|No Fortran compiler", ("gfortran", *_C)),
+    (r"\bswig\b.{0,40}(not found|No such)|directory: 'swig'", ("swig",)),
+    (r"No such file or directory: '?git'?", ("git",)),
+    (r"pg_config|libpq-fe\.h", ("libpq-dev", *_C)),
+    (r"mysql_config|mysql\.h", ("default-libmysqlclient-dev", *_C)),
+    (r"ffi\.h", ("libffi-dev", *_C)),
+    (r"xmlversion\.h|xslt-config|libxml", ("libxml2-dev", "libxslt1-dev", *_C)),
+    (r"openssl/\w+\.h", ("libssl-dev", *_C)),
+    (r"zlib\.h", ("zlib1g-dev", *_C)),
+    (r"jpeglib\.h|headers or library files could not be found for jpeg", ("libjpeg-dev", "zlib1g-dev", *_C)),
+    (r"yaml\.h", ("libyaml-dev", *_C)),
+    (r"curl-config", ("libcurl4-openssl-dev", *_C)),
+    (r"sasl/sasl\.h", ("libsasl2-dev", *_C)),
+    (r"lber\.h|ldap\.h", ("libldap2-dev", *_C)),
+)
+"""What a build prints, and the Debian packages that it lacks."""
+_NO_DEBIAN = re.compile(
+    r"E: Unable to locate package (\S+)|E: Package '([^']+)' has no installation candidate|for regex '([^']+)'"
+)
+_UNKNOWN = re.compile(r"Because ([A-Za-z0-9][\w.-]*) was not found in the package registry|no version of ([\w.-]+)")
+
+
+def extend_build(environment: Environment, log: str, own: Iterable[str] = ()) -> Environment | None:
+    """The environment changed as the output of its failed build asks: compilers and headers added, packages that
+    nobody has left out; None if that says nothing new. A build without isolation gets the modules it misses."""
+    system = set(environment.system)
+    for match in _NO_DEBIAN.finditer(log):
+        system.discard(next(filter(None, match.groups())))
+    for pattern, packages in _SYSTEM:
+        if re.search(pattern, log):
+            system |= {*packages}
+    unknown = {requirements.name(next(filter(None, match.groups()))) for match in _UNKNOWN.finditer(log)}
+    kept = tuple(text for text in environment.packages if requirements.name(text) not in unknown or text == "pytest")
+    changed = structs.replace(environment, system=tuple(sorted(system)), packages=kept)
+    if "--no-build-isolation" in environment.install:
+        changed = extend(changed, log, own) or changed
+    return None if changed == environment else changed

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import configparser
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from email.parser import HeaderParser
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,6 +13,10 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from forager.forage import requirements
+from forager.forage.automation import automation
+from forager.forage.literals import setup_arguments
+from forager.forage.plugins import plugins_for
+from forager.forage.said import ALL
 
 BASE_PYTHON = "3.11"
 """What the base image has; a package that refuses it gets the nearest version that it takes."""
@@ -34,23 +37,6 @@ _NOT_FOR_TESTS = {
 }
 """Left out of development lists: heavy, and no test imports them (one that does gets it back by `extend`)."""
 
-_OPTIONS = {
-    r"--cov\b|--no-cov|--cov-": "pytest-cov",
-    r"(^|\s)-n[\s=]?(auto|\d)|--numprocesses|--dist\b|--max-worker-restart": "pytest-xdist",
-    r"--benchmark": "pytest-benchmark",
-    r"--timeout|(^|\n)timeout\s*=": "pytest-timeout",
-    r"asyncio_mode|asyncio_default_": "pytest-asyncio",
-    r"--reruns": "pytest-rerunfailures",
-    r"--random-order": "pytest-random-order",
-    r"--randomly|(^|\s)-p\s*no:randomly": "pytest-randomly",
-    r"--doctest-plus|doctest_plus": "pytest-doctestplus",
-    r"--snapshot|--inline-snapshot": "syrupy",
-    r"--mypy\b": "pytest-mypy",
-    r"--hypothesis": "hypothesis",
-    r"--strict-docs|DJANGO_SETTINGS_MODULE|--ds=": "pytest-django",
-}
-"""Options and settings of pytest that a plugin brings."""
-
 
 class Project:
     """The files of one source tree, and the questions asked of them."""
@@ -64,9 +50,26 @@ class Project:
         metadata = HeaderParser().parsestr(self._text("PKG-INFO"))
         self.requires_dist = [str(value) for value in metadata.get_all("Requires-Dist", [])]
         self.extras = [str(value) for value in metadata.get_all("Provides-Extra", [])]
-        self.requires_python = str(
-            metadata.get("Requires-Python") or _at(self.pyproject, "project.requires-python") or ""
+        self.setup = setup_arguments(tree.get("setup.py", b""))
+        self.poetry = _table(_at(self.pyproject, "tool.poetry"))
+        self.requires_python = self._requires_python(str(metadata.get("Requires-Python") or ""))
+        self.legacy_tox = _section(str(_at(self.pyproject, "tool.tox.legacy_tox_ini") or ""), "testenv")
+        tox_tables = (self._toml("tox.toml"), _table(_at(self.pyproject, "tool.tox")))
+        self.tox_tables = [_table(table.get("env_run_base")) for table in tox_tables]
+        envlist = [str(self.tox.get("tox", {}).get("envlist", self.tox.get("tox", {}).get("env_list", "")))]
+        envlist += [name for table in tox_tables for name in _strings(table.get("env_list"))]
+        self.automation = automation(
+            tree,
+            self.tox.get("testenv") or self.legacy_tox,
+            " ".join(envlist),
+            next(filter(None, self.tox_tables), {}),
         )
+        classifiers = [*metadata.get_all("Classifier", []), *_strings(_at(self.pyproject, "project.classifiers"))]
+        classifiers += [*_strings(self.setup.get("classifiers")), *_strings(self.poetry.get("classifiers"))]
+        classifiers += requirements.lines(self.setup_cfg.get("metadata", {}).get("classifiers", ""))
+        found = re.findall(r"Python :: (3\.\d{1,2})\b", "\n".join(map(str, classifiers)))
+        self.pythons = tuple(dict.fromkeys([*self.automation.pythons, *found]))
+        """Versions that somebody says it works with, those of its automation first."""
 
     def _text(self, path: str) -> str:
         return self.tree.get(path, b"").decode("utf-8", "replace")
@@ -88,22 +91,68 @@ class Project:
     # -- what the repository itself needs
 
     def runtime(self) -> list[str]:
+        """From the first place that says anything."""
         if self.requires_dist:
-            return [found for text in self.requires_dist if (found := requirements.for_extra(text, ""))]
-        declared = _strings(_at(self.pyproject, "project.dependencies"))
-        return requirements.from_lines(declared or self._egg_info(""), self.tree)
+            return [kept for text in self.requires_dist if (kept := requirements.for_extra(text, ""))]
+        dynamic = _at(self.pyproject, "tool.setuptools.dynamic.dependencies.file")
+        poetry = {k: v for k, v in _table(self.poetry.get("dependencies")).items() if not _optional(v)}
+        options = self.setup_cfg.get("options", {}).get("install_requires", "")
+        declared = [
+            _strings(_at(self.pyproject, "project.dependencies")),
+            [line for path in _strings(dynamic) for line in requirements.lines(self._text(path))],
+            self._egg_info(""),
+            [requirements.of_poetry(name, value) for name, value in poetry.items() if name.lower() != "python"],
+            requirements.lines(options),
+            _strings(self.setup.get("install_requires")),
+            requirements.lines(self._text("requirements.txt")),
+        ]
+        return next((found for lines in declared if (found := requirements.from_lines(lines, self.tree))), [])
+
+    def _requires_python(self, said: str) -> str:
+        poetry = _table(self.poetry.get("dependencies")).get("python")
+        places = [
+            _at(self.pyproject, "project.requires-python"),
+            self.setup_cfg.get("options", {}).get("python_requires"),
+            self.setup.get("python_requires"),
+            requirements.poetry_bounds(poetry) if isinstance(poetry, str) else "",
+        ]
+        return said or next((value for value in places if isinstance(value, str) and value), "")
 
     def python(self) -> str:
-        """Empty when the base image's own will do."""
+        """Empty when the base image's own will do. Where no bounds are given, one that the tests run with."""
+        if self.requires_python:
+            fitting = self._fitting(PYTHONS)
+        else:
+            fitting = [version for version in self.pythons if version in PYTHONS]
+        return "" if BASE_PYTHON in fitting else _nearest(fitting)
+
+    def other_python(self) -> str:
+        """Another one to try: the newest that its automation or its classifiers name, if not the base image's."""
+        named = [version for version in self._fitting(PYTHONS) if version in self.pythons]
+        other = max(named, key=PYTHONS.index, default="")
+        if not other or BASE_PYTHON in named:  # it says that it works there: an older one is the likelier to differ
+            other = next((version for version in reversed(named) if version < BASE_PYTHON and version != "3.9"), "")
+        return "" if other in (BASE_PYTHON, self.python()) else other
+
+    def _fitting(self, versions: Iterable[str]) -> list[str]:
+        """Those that the bounds allow; all where the bounds are not readable or refuse all."""
+        versions = list(versions)
         try:
             wanted = SpecifierSet(self.requires_python)
         except InvalidSpecifier:
-            return ""
-        if not self.requires_python or wanted.contains(f"{BASE_PYTHON}.9"):
-            return ""
-        fitting = [version for version in PYTHONS if wanted.contains(f"{version}.9")]
-        base = PYTHONS.index(BASE_PYTHON)
-        return min(fitting, key=lambda version: abs(PYTHONS.index(version) - base), default="")
+            return versions
+        return (
+            [version for version in versions if wanted.contains(f"{version}.9")] if self.requires_python else versions
+        )
+
+    def build_requires(self) -> list[str]:
+        """What building it takes, for a build without isolation."""
+        declared = [
+            *_strings(_at(self.pyproject, "build-system.requires")),
+            *_strings(self.setup.get("setup_requires")),
+        ]
+        declared += requirements.lines(self.setup_cfg.get("options", {}).get("setup_requires", ""))
+        return requirements.from_lines([*declared, "setuptools", "wheel"], self.tree)
 
     def system(self) -> tuple[str, ...]:
         """Compilers, where the tree has something to compile."""
@@ -120,16 +169,46 @@ class Project:
     def tests(self) -> list[str]:
         """Requirements of the tests, from every place that names tests; from development ones where none does."""
         named = requirements.merged([self._groups(_TEST), self._extras(_TEST), *self._tox(), self._tools(_TEST)])
-        named = requirements.merged([named, self._files(_TEST_FILE), self._setup_py("tests_require"), self._old()])
+        tests_require = requirements.from_lines(_strings(self.setup.get("tests_require")), self.tree)
+        named = requirements.merged([named, self._files(_TEST_FILE), tests_require, self._old(), self._automated()])
         if not [text for text in named if not requirements.name(text).startswith(("pytest", "coverage", "tox"))]:
-            loose = requirements.merged(
-                [self._groups(_DEV), self._extras(_DEV), self._tools(_DEV), self._files(_DEV_FILE)]
-            )
-            kept = [
-                t for t in loose if requirements.name(t) not in _NOT_FOR_TESTS and not _docs(requirements.name(t))
-            ]
-            named = requirements.merged([named, kept])
+            named = requirements.merged([named, self._development()])
         return [text for text in named if requirements.name(text) != self.name]
+
+    def everything(self) -> list[str]:
+        """Requirements of the tests and of whatever else the files name but documentation and checks of style."""
+        extras = [
+            t for name in sorted(self._extra_names()) if not name.startswith("doc") for t in self._extra(name, 0)
+        ]
+        named = requirements.merged([self.tests(), self._development(), filter(_of_use, extras)])
+        return [text for text in named if requirements.name(text) != self.name]
+
+    def _development(self) -> list[str]:
+        loose = [self._groups(_DEV), self._extras(_DEV), self._tools(_DEV), self._files(_DEV_FILE), self._pipfile()]
+        return [text for text in requirements.merged(loose) if _of_use(text)]
+
+    def _automated(self) -> list[str]:
+        """What tox, nox and the CI workflows install for the tests."""
+        said = self.automation.said
+        found = list(said.requirements)
+        for path in said.files:
+            if path in self.tree:
+                lines = requirements.lines(self._text(path))
+                found += requirements.from_lines(lines, self.tree, str(PurePosixPath(path).parent))
+        extras = self._extra_names() if ALL in said.extras else said.extras
+        groups = _table(_at(self.pyproject, "dependency-groups")) if ALL in said.groups else said.groups
+        found += [text for extra in sorted(extras) for text in self._extra(extra, 0)]
+        for group in groups:
+            found += self._group(group, frozenset()) or self._tools(re.compile(re.escape(group.lower())))
+        own = [
+            parsed for text in found if (parsed := requirements.parse(text)) and requirements.name(text) == self.name
+        ]
+        found += [text for parsed in own for extra in sorted(parsed.extras) for text in self._extra(extra, 0)]
+        return [text for text in found if _of_use(text)]
+
+    def _pipfile(self) -> list[str]:
+        tables = [_table(self._toml("Pipfile").get(key)) for key in ("packages", "dev-packages")]
+        return [name for table in tables for name in table if requirements.parse(name)]
 
     def _groups(self, wanted: re.Pattern[str]) -> list[str]:
         """Dependency groups (PEP 735), `include-group` followed."""
@@ -154,9 +233,13 @@ class Project:
         return found
 
     def _extras(self, wanted: re.Pattern[str]) -> list[str]:
-        names = {*self.extras, *_table(_at(self.pyproject, "project.optional-dependencies"))}
-        names |= set(self.setup_cfg.get("options.extras_require", {}))
+        names = self._extra_names()
         return [text for name in sorted(names) if wanted.fullmatch(name.lower()) for text in self._extra(name, 0)]
+
+    def _extra_names(self) -> set[str]:
+        names = {*self.extras, *_table(_at(self.pyproject, "project.optional-dependencies"))}
+        names |= {*self.setup_cfg.get("options.extras_require", {}), *_table(self.poetry.get("extras"))}
+        return names | {name for name in _table(self.setup.get("extras_require")) if not name.startswith(":")}
 
     def _extra(self, name: str, depth: int) -> list[str]:
         """What one extra asks for; an extra of the project's own (`pkg[other]`) is followed."""
@@ -164,7 +247,11 @@ class Project:
         if not found:
             declared = _table(_at(self.pyproject, "project.optional-dependencies")).get(name)
             own = self.setup_cfg.get("options.extras_require", {}).get(name, "")
-            found = requirements.from_lines([*_strings(declared), *requirements.lines(own)], self.tree)
+            old = _table(self.setup.get("extras_require")).get(name)
+            listed = [*_strings(declared), *requirements.lines(own), *_strings(old)]
+            found = requirements.from_lines(
+                [*listed, *_strings(_table(self.poetry.get("extras")).get(name))], self.tree
+            )
         followed: list[str] = []
         for text in found:
             parsed = requirements.parse(text)
@@ -177,15 +264,7 @@ class Project:
 
     def _tox(self) -> Iterator[list[str]]:
         """`deps`, `extras` and `dependency_groups` of tox's plain test environment, in any of its three files."""
-        legacy = _at(self.pyproject, "tool.tox.legacy_tox_ini")
-        sections = [self.tox.get("testenv", {})]
-        if isinstance(legacy, str):
-            parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
-            try:
-                parser.read_string(legacy)
-                sections.append({k: v or "" for k, v in parser.items("testenv")} if "testenv" in parser else {})
-            except configparser.Error:
-                pass
+        sections = [self.tox.get("testenv", {}), self.legacy_tox]
         for section in sections:
             plain = [
                 line for line in requirements.lines(section.get("deps", "")) if not re.match(r"[\w.,{}!-]+:\s", line)
@@ -193,8 +272,7 @@ class Project:
             yield requirements.from_lines(plain, self.tree)
             yield [t for extra in _words(section.get("extras", "")) for t in self._extra(extra, 0)]
             yield [t for g in _words(section.get("dependency_groups", "")) for t in self._group(g, frozenset())]
-        for table in (self._toml("tox.toml"), _table(_at(self.pyproject, "tool.tox"))):
-            base = _table(table.get("env_run_base"))
+        for base in self.tox_tables:
             yield requirements.from_lines(_strings(base.get("deps")), self.tree)
             yield [t for extra in _strings(base.get("extras")) for t in self._extra(extra, 0)]
             yield [t for g in _strings(base.get("dependency_groups")) for t in self._group(g, frozenset())]
@@ -202,7 +280,7 @@ class Project:
     def _tools(self, wanted: re.Pattern[str]) -> list[str]:
         """Groups of poetry, pdm, hatch and uv. Poetry's own version syntax is dropped, names stay."""
         found: list[str] = []
-        poetry = _table(_at(self.pyproject, "tool.poetry"))
+        poetry = self.poetry
         groups = {
             name: _table(_table(group).get("dependencies")) for name, group in _table(poetry.get("group")).items()
         }
@@ -265,19 +343,16 @@ class Project:
                         found.append(line)
         return found
 
-    def _setup_py(self, keyword: str) -> list[str]:
-        """A literal list given to `setup(...)`, read from the syntax tree."""
-        try:
-            module = ast.parse(self._text("setup.py"))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return []
-        for node in ast.walk(module):
-            if isinstance(node, ast.keyword) and node.arg == keyword:
-                try:
-                    return requirements.from_lines(_strings(ast.literal_eval(node.value)), self.tree)
-                except (ValueError, TypeError, SyntaxError, RecursionError):
-                    return []
-        return []
+    @property
+    def pytest_settings(self) -> dict[str, str]:
+        """pytest's own configuration, from wherever it is."""
+        found: dict[str, str] = {}
+        for name in ("pytest.ini", ".pytest.ini", "tox.ini"):
+            found = found or self._ini(name).get("pytest", {})
+        found = found or self.setup_cfg.get("tool:pytest", {})
+        for table in (_at(self.pyproject, "tool.pytest.ini_options"), _at(self.pyproject, "tool.pytest")):
+            found = found or {key: str(value) for key, value in _table(table).items()}
+        return found
 
     def plugins(self) -> list[str]:
         """Plugins that the pytest configuration cannot start without."""
@@ -292,12 +367,33 @@ class Project:
         return [*plugins_for(text), *requirements.from_lines(names, self.tree)]
 
 
-def plugins_for(text: str) -> list[str]:
-    return [plugin for pattern, plugin in _OPTIONS.items() if re.search(pattern, text)]
+def _of_use(text: str) -> bool:
+    """Whether a requirement of some development list may be one of the tests'."""
+    return requirements.name(text) not in _NOT_FOR_TESTS and not _docs(requirements.name(text))
 
 
 def _docs(name: str) -> bool:
     return name.startswith(("sphinx", "mkdocs", "flake8-", "types-", "pylint-", "python-lsp"))
+
+
+def _nearest(versions: Iterable[str]) -> str:
+    """The one nearest to the base image's; empty if there is none."""
+    base = PYTHONS.index(BASE_PYTHON)
+    return min(versions, key=lambda version: abs(PYTHONS.index(version) - base), default="")
+
+
+def _optional(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("optional") in (True, "true")
+
+
+def _section(text: str, name: str) -> dict[str, str]:
+    """A section of an ini file; empty if there is none, or no such file."""
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return {}
+    return {k: v or "" for k, v in parser.items(name)} if parser.has_section(name) else {}
 
 
 def _at(table: Mapping[str, Any], path: str) -> Any:

@@ -24,19 +24,21 @@ from forager.forage.alike import Alike
 from forager.forage.baseline import RUNS, Baseline, measure
 from forager.forage.bug_task import grading_limit, make_task, reworded
 from forager.forage.bugs import Wanted, find_bugs
+from forager.forage.classify import Classified, classify
 from forager.forage.commits import Miner
 from forager.forage.events import Event, Progress
 from forager.forage.explore import LIMITS
-from forager.forage.finding import Agents, Finder, passed
+from forager.forage.finding import Agents, Finder
 from forager.forage.hide import Hide, hide_tests
 from forager.forage.judge import Judge, Mutants, steady
+from forager.forage.ladder import passed
 from forager.forage.linked import Issues
 from forager.forage.mined import mine
 from forager.forage.mutate import Mutant
 from forager.forage.mutations import operator_of
 from forager.forage.reach import LEAST, WORTH, Reach, kept_reach, make_reach, reach_key
 from forager.forage.replies import Asking
-from forager.forage.results import ForageDirectory, RepositoryRecord, Stage
+from forager.forage.results import ForageDirectory, RepositoryRecord, Stage, WorkBaseline
 from forager.forage.rewrite import Rejection
 from forager.forage.source import Source, fetch_source
 from forager.forage.statement import Detail
@@ -163,6 +165,7 @@ class Repository:
             "status": "done" if failed is None else "failed",
             "stage": self._stage if failed is not None else "done",
             "reason": reason[:500],
+            "failure": classify(failed, self._stage) if failed is not None else "",
             "again": isinstance(failed, InfrastructureError),
             "tried": self._tried,
             "tasks": len(tasks),
@@ -179,7 +182,9 @@ class Repository:
         found["release"] = source.spec
         other = self._releases.setdefault(source.spec, self.name)
         if other != self.name:
-            raise ForageError(f"{other} is the same release ({source.spec}); its tasks are there already")
+            raise Classified(
+                f"{other} is the same release ({source.spec}); its tasks are there already", "same_release"
+            )
         model = self._settings.model.openai() if self._settings.model else None
         with self._directory.replies(source.spec, new=model is not None) or nullcontext() as replies:
             asking = Asking(model, replies) if replies is not None else None
@@ -194,7 +199,9 @@ class Repository:
         """Tasks from the history."""
         self._enter("mine")
         if not source.commit:
-            raise ForageError(f"{source.spec} is a release, which has no history; name its git repository")
+            raise Classified(
+                f"{source.spec} is a release, which has no history; name its git repository", "no_history"
+            )
         miner = Miner(
             self._engine,
             source,
@@ -247,20 +254,22 @@ class Repository:
         sources = dict(scope.wanted_files(files))
         if not any(path.endswith(".py") and _TESTS.search(path) for path in files):
             what = "the repository" if source.commit else "the source distribution"
-            raise ForageError(f"{what} of {source.name} {source.version} holds no tests")
+            raise Classified(f"{what} of {source.name} {source.version} holds no tests", "no_tests")
         if not sources:
-            raise ForageError(f"{source.name} {source.version} has no Python code of its own to mutate")
+            raise Classified(f"{source.name} {source.version} has no Python code of its own to mutate", "no_code")
         key = digest([source.spec, source.environment.sha256, HASH_SEEDS, self._settings.runs])
         with self._directory.work(source.spec, key) as work:
             known = work.baseline
             if known is None:
-                known = work.set_baseline(*await self._baseline(source, files, sources, found))
+                known = work.set_baseline(await self._baseline(source, files, sources, found))
             self._enter("build")
             async with self._slots.builds:
                 image = await ensure_environment(self._engine, known.environment, self._note)
             suite, baseline = Suite(image=image), known.baseline
             found |= {
                 "environment_attempt": known.attempt,
+                "environment_rung": known.rung,
+                "environment_tried": known.tried,
                 "tests": len(baseline.passing),
                 "unstable_tests": len(baseline.unstable),
                 "not_passing_tests": baseline.not_passing,
@@ -385,13 +394,17 @@ class Repository:
 
     async def _baseline(
         self, source: Source, files: Mapping[str, bytes], sources: Mapping[str, bytes], found: dict[str, object]
-    ) -> tuple[Environment, Baseline, str]:
-        """An environment in which the suite passes, pinned; what passes there; the attempt that found it, if any."""
+    ) -> WorkBaseline:
+        """An environment in which the suite passes, pinned; what passes there; who found it."""
         finder = self._finder(source, files, sources)
         try:
             environment, image, first = await finder.find()
         finally:
-            found["environment_attempt"] = finder.attempt
+            found |= {
+                "environment_attempt": finder.attempt,
+                "environment_rung": finder.rung,
+                "environment_tried": finder.tried,
+            }
         async with self._slots.builds:
             environment = await freeze(self._engine, environment, self._note)
 
@@ -401,7 +414,13 @@ class Repository:
         baseline = await measure(again, first, sources, self._settings.runs)
         for fault, tests in baseline.excluded.items():
             self._note(f"{len(tests)} tests left out as {fault.replace('_', '-')}: {', '.join(tests)}")
-        return environment, baseline, finder.attempt
+        return WorkBaseline(
+            environment=environment,
+            baseline=baseline,
+            attempt=finder.attempt,
+            rung=finder.rung,
+            tried=finder.tried,
+        )
 
     async def _clean_run(self, image: str, number: int = 0, shuffle: int | None = None) -> TestRun:
         async with self._slots.tests:

@@ -98,3 +98,27 @@ def unpinned(text: str) -> str:
         return text
     requirement.specifier = type(requirement.specifier)()
     return str(requirement)
+
+
+def poetry_bounds(text: str) -> str:
+    """Poetry's version bounds (`^1.2`, `~1.2`, `1.*`, `>=1,<2`) as those of the standards; empty for any version."""
+    found = []
+    for part in re.split(r"\s*,\s*|\s+(?=[<>=!~^])", text.split("||")[0].strip()):
+        match = re.fullmatch(r"(\^|~(?!=)|==?|>=|<=|>|<|!=|~=)?\s*(\d+(?:\.\d+)*)(\.\*)?[\w.+-]*", part)
+        if match is None:
+            continue
+        sign, numbers = match[1] or "==", [int(number) for number in match[2].split(".")]
+        if sign in ("^", "~"):
+            kept = next((n for n, number in enumerate(numbers) if number), len(numbers) - 1) if sign == "^" else 1
+            kept = min(kept, len(numbers) - 1)
+            over = ".".join(map(str, [*numbers[:kept], numbers[kept] + 1]))
+            found.append(f">={match[2]},<{over}")
+        else:
+            found.append(f"{'==' if sign == '=' else sign}{match[2]}{match[3] or ''}")
+    return ",".join(found)
+
+
+def of_poetry(name: str, value: object) -> str:
+    """The requirement that an entry of a table of Poetry's is."""
+    bounds = value.get("version") if isinstance(value, dict) else value
+    return name + (poetry_bounds(bounds) if isinstance(bounds, str) else "")

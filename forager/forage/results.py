@@ -27,6 +27,7 @@ from forager.errors import UsageError
 from forager.files import LineFile, WriterLock, write_atomic
 from forager.forage.alike import Alike
 from forager.forage.baseline import Baseline
+from forager.forage.classify import Failure
 from forager.forage.commits import CommitVerdict
 from forager.forage.replies import Replies
 from forager.forage.validate import Verdict
@@ -45,6 +46,8 @@ class RepositoryRecord(Record, frozen=True):
     """Reached; `done` if it did not fail."""
     reason: str = ""
     """One line: why it failed, or why there are fewer tasks than asked for."""
+    failure: Failure = ""
+    """The class of `reason` if it failed, see `classify.Failure`."""
     again: bool = False
     """Whether the same command tries it again: something under it failed, not the repository."""
     release: str = ""
@@ -52,6 +55,10 @@ class RepositoryRecord(Record, frozen=True):
     environment_attempt: str = ""
     """Id, in environments.jsonl, of the attempt of an agent that found the environment, or found none; empty if rules
     found it."""
+    environment_rung: str = ""
+    """The rung of the ladder that gave the environment, see `ladder`."""
+    environment_tried: dict[str, str] = msgspec.field(default_factory=dict)
+    """Rungs in the order they were tried, and what came of each."""
     tests: int = 0
     """That pass in every run of the clean code."""
     unstable_tests: int = 0
@@ -120,6 +127,10 @@ class WorkBaseline(Record, frozen=True, tag="baseline"):
     baseline: Baseline
     attempt: str = ""
     """Id of the attempt of an agent that found the environment; empty if rules found it."""
+    rung: str = ""
+    """Of the ladder that gave it; empty if an agent did."""
+    tried: dict[str, str] = msgspec.field(default_factory=dict)
+    """Rungs that were tried."""
 
 
 class WorkMutant(Record, frozen=True, tag="mutant"):
@@ -166,10 +177,10 @@ class WorkFile:
             self.baseline, self.verdicts, self.commits = None, {}, {}
             self._file.append(encode(WorkHead(key=key)))
 
-    def set_baseline(self, environment: Environment, baseline: Baseline, attempt: str = "") -> WorkBaseline:
-        self.baseline = WorkBaseline(environment=environment, baseline=baseline, attempt=attempt)
-        self._file.append(encode(self.baseline))
-        return self.baseline
+    def set_baseline(self, found: WorkBaseline) -> WorkBaseline:
+        self.baseline = found
+        self._file.append(encode(found))
+        return found
 
     def set_verdict(self, mutant: str, verdict: Verdict) -> None:
         self.verdicts[mutant] = verdict

@@ -53,6 +53,8 @@ class Source(Record, frozen=True):
     """Where it comes from, and nothing yet of what it needs."""
     path: Path
     """The source distribution, or the mirror."""
+    date: str = ""
+    """When this version was made, ISO 8601; empty where nobody tells."""
 
     @property
     def commit(self) -> str:
@@ -94,6 +96,7 @@ async def fetch_source(name: str, report: Report | None = None) -> Source:
         repo=owner_and_name,
         environment=Environment(source=shown, commit=commit),
         path=mirror,
+        date=await asyncio.to_thread(history.made_at, mirror, commit),
     )
 
 
@@ -119,6 +122,7 @@ def of_release(sdist: Sdist) -> Source:
         repo=sdist.spec,
         environment=Environment(source=sdist.spec, sha256=sdist.sha256),
         path=sdist.path,
+        date=sdist.uploaded,
     )
 
 

@@ -30,28 +30,34 @@ WORKDIR = "/testbed"
 VENV = "/opt/venv"
 VENV_PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+LAYER_SECONDS = 1800.0
+"""That a layer may take, unless told otherwise."""
+
 _FREEZE = f"/opt/uv/bin/uv pip freeze --python {VENV}/bin/python --exclude-editable"
 
 
-async def ensure_environment(engine: Engine, environment: Environment, report: Report | None = None) -> str:
+async def ensure_environment(
+    engine: Engine, environment: Environment, report: Report | None = None, *, timeout: float = LAYER_SECONDS
+) -> str:
     """The tag of the repository image: dependencies installed, the clean tree at `/testbed`, not yet sealed.
 
     At once if it exists. The tree is installed in editable mode, so what is imported is the working tree; its `.git`
-    has one commit that tracks exactly the released files. Raises `UsageError` for a source that cannot be built,
-    `ForageError` for one that cannot be had, `BuildError` and `UnfitError` for what happens while building.
+    has one commit that tracks exactly the released files. `timeout` in seconds is each layer's.
+    Raises `UsageError` for a source that cannot be built, `ForageError` for one that cannot be had, `BuildError` and
+    `UnfitError` for what happens while building.
     """
     if environment.problem:
         raise BuildError(environment.problem)
     if environment.commit:
         from forager.images.repository import ensure_repository
 
-        return await ensure_repository(engine, environment, report)
+        return await ensure_repository(engine, environment, report, timeout=timeout)
     base = await ensure_base(engine, report)
     tag = _repository_tag(base, environment)
     if await image_exists(engine, tag):
         return tag
     sdist = await fetch(environment.source, sha256=environment.sha256, report=report)
-    parent = await ensure_dependencies(engine, base, environment, report)
+    parent = await ensure_dependencies(engine, base, environment, report, timeout=timeout)
 
     def tree() -> Iterator[Member]:
         for member in read(sdist.path):
@@ -67,10 +73,11 @@ async def ensure_environment(engine: Engine, environment: Environment, report: R
         kind="repository",
         script=environment_script("release", "install", "release-end"),
         files=clean_tar(tree()),
-        settings={**environment.env, **version, "INSTALL": environment.install},
+        settings={**environment.env, **version, **newest(environment), "INSTALL": environment.install},
         network=True,
         env={**environment.env, "PATH": VENV_PATH, "VIRTUAL_ENV": VENV},
         workdir=WORKDIR,
+        timeout=timeout,
         report=report,
     )
     return tag
@@ -104,7 +111,7 @@ async def freeze(engine: Engine, environment: Environment, report: Report | None
     pins = re.findall(rb"^([A-Za-z0-9][\w.-]*==[\w.!+-]+)\s*$", output, re.MULTILINE)
     left_out = {"pip"} if environment.commit else {"pip", _plain_name(parse_spec(environment.source)[0])}
     packages = sorted(pin.decode() for pin in pins if _plain_name(pin.decode().split("==")[0]) not in left_out)
-    pinned = structs.replace(environment, packages=tuple(packages))
+    pinned = structs.replace(environment, packages=tuple(packages), before="")
     if not pinned.packages:
         raise BuildError(f"{tag}: the list of installed packages cannot be read", output.decode("utf-8", "replace"))
     repository, version = environment_tag(pinned).rsplit(":", 1)
@@ -117,7 +124,12 @@ def _plain_name(name: str) -> str:
 
 
 async def ensure_dependencies(
-    engine: Engine, base: str, environment: Environment, report: Report | None = None
+    engine: Engine,
+    base: str,
+    environment: Environment,
+    report: Report | None = None,
+    *,
+    timeout: float = LAYER_SECONDS,
 ) -> str:
     """The tag of the image with everything but the repository, shared by all that need the same."""
     tag = dependencies_tag(base, environment)
@@ -146,9 +158,10 @@ async def ensure_dependencies(
             files=files_tar(
                 {name: "".join(f"{line}\n" for line in wanted).encode() for name, wanted in lines.items()}
             ),
-            settings={"PYTHON": python, "SYSTEM": " ".join(environment.system)},
+            settings={"PYTHON": python, "SYSTEM": " ".join(environment.system), **newest(environment)},
             network=True,
             env={"PATH": VENV_PATH, "VIRTUAL_ENV": VENV},
+            timeout=timeout,
             report=report,
         )
     except BuildError as error:
@@ -163,6 +176,11 @@ async def ensure_root(engine: Engine, environment: Environment, report: Report |
     if environment.image:
         return await ensure_published(engine, environment.image, report)
     return await ensure_base(engine, report)
+
+
+def newest(environment: Environment) -> dict[str, str]:
+    """The setting that keeps uv from releases that are too new for an environment."""
+    return {"UV_EXCLUDE_NEWER": environment.before} if environment.before else {}
 
 
 def _dependencies_script(environment: Environment) -> str:
@@ -188,6 +206,7 @@ def _key(base: str, environment: Environment) -> str:
     _check(environment)
     wanted = [sorted(environment.packages), sorted(environment.system), environment.python]
     pins = [sorted(environment.pins)] if environment.pins else []
+    pins += [["before", environment.before]] if environment.before else []
     return digest([base, environment_script("tools"), _dependencies_script(environment), wanted, *pins])
 
 
@@ -217,6 +236,8 @@ def _check(environment: Environment) -> None:
             raise UsageError(f"environment.packages: {package!r} is not a requirement")
     if environment.python and not re.fullmatch(r"\d+\.\d+(\.\d+)?", environment.python):
         raise UsageError(f"environment.python: {environment.python!r} is not a version such as 3.11")
+    if environment.before and not re.fullmatch(r"\d{4}-\d\d-\d\d(T[\d:.]+Z)?", environment.before):
+        raise UsageError(f"environment.before: {environment.before!r} is not a date such as 2024-01-31T12:00:00Z")
 
 
 def environment_script(*names: str) -> str:

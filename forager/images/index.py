@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import configparser
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -34,6 +35,9 @@ MAX_DOWNLOAD = 256 * 1024**2
 TIMEOUT = (15.0, 60.0)
 """Seconds to connect, and between two pieces of an answer."""
 ATTEMPTS = 4
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_ASKED = "pytest"
+"""A package that any index has that environments are built from."""
 
 _NAME, _VERSION = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", r"[A-Za-z0-9][A-Za-z0-9.!+_-]*"
 _SPEC = re.compile(rf"pypi:\s*({_NAME})\s*(?:==\s*({_VERSION}))?\s*$")
@@ -51,6 +55,8 @@ class Sdist(Record, frozen=True):
     version: str
     sha256: str
     path: Path
+    uploaded: str = ""
+    """When, ISO 8601; empty where the index does not tell, or was not asked."""
 
     @property
     def spec(self) -> str:
@@ -101,7 +107,25 @@ def _fetch(spec: str, sha256: str, report: Report) -> Sdist:
         if path is None:
             report(f"fetching {package.filename}")
             path = _download(client, package, wanted)
-    return Sdist(name=name, version=str(package.version), sha256=wanted, path=path)
+    uploaded = package.upload_time.strftime(TIME_FORMAT) if package.upload_time else ""
+    return Sdist(name=name, version=str(package.version), sha256=wanted, path=path, uploaded=uploaded)
+
+
+async def tells_times() -> bool:
+    """Whether the configured index tells when its files were uploaded (PEP 700): only then can it be asked for the
+    releases of before a date. Asked once for each index; False if it cannot be reached."""
+    return await asyncio.to_thread(_tells_times, index_url())
+
+
+@functools.lru_cache(maxsize=8)
+def _tells_times(url: str) -> bool:
+    with requests.Session() as session:
+        session.verify = ca_bundle() or True
+        try:
+            packages = _releases(pypi_simple.PyPISimple(url, session=session), _ASKED)
+        except (ForageError, InfrastructureError):
+            return False
+    return bool(packages) and all(package.upload_time is not None for package in packages)
 
 
 # --------------------------------------------------------------------------------------- the index

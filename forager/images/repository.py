@@ -16,6 +16,7 @@ from forager.images import mirrors
 from forager.images.archive import TIME
 from forager.images.build import Report, image_exists
 from forager.images.environment import (
+    LAYER_SECONDS,
     VENV,
     VENV_PATH,
     WORKDIR,
@@ -23,6 +24,7 @@ from forager.images.environment import (
     ensure_dependencies,
     ensure_root,
     environment_script,
+    newest,
 )
 from forager.images.index import public_url
 from forager.images.layer import add_layer
@@ -32,11 +34,14 @@ from forager.sandbox.engine import Engine
 _SCRIPTS = ("history", "install", "history-end")
 
 
-async def ensure_repository(engine: Engine, environment: Environment, report: Report | None = None) -> str:
+async def ensure_repository(
+    engine: Engine, environment: Environment, report: Report | None = None, *, timeout: float = LAYER_SECONDS
+) -> str:
     """The tag of the image with `environment.commit` of its git repository at `/testbed`, installed, not yet sealed.
 
-    At once if it exists. Raises `UsageError` for a source or commit that means nothing, `ForageError` when the commit
-    or its history cannot be had, `BuildError` and `UnfitError` for what happens while building.
+    At once if it exists. `timeout` in seconds is each layer's. Raises `UsageError` for a source or commit that means
+    nothing, `ForageError` when the commit or its history cannot be had, `BuildError` and `UnfitError` for what
+    happens while building.
     """
     commit = environment.commit
     if not mirrors.COMMIT.fullmatch(commit):
@@ -46,7 +51,7 @@ async def ensure_repository(engine: Engine, environment: Environment, report: Re
     tag = repository_tag(dependencies_tag(root, environment), environment)
     if await image_exists(engine, tag):
         return tag
-    dependencies = await ensure_dependencies(engine, root, environment, report)
+    dependencies = await ensure_dependencies(engine, root, environment, report, timeout=timeout)
     mirror = await mirrors.mirror(environment.source, [commit], report=report)
     if await asyncio.to_thread(mirrors.missing, mirror, [commit]):
         where = public_url(environment.source)
@@ -64,6 +69,7 @@ async def ensure_repository(engine: Engine, environment: Environment, report: Re
             settings={
                 **({"SETUPTOOLS_SCM_PRETEND_VERSION": version, "PBR_VERSION": version} if version else {}),
                 **environment.env,
+                **newest(environment),
                 "COMMIT": commit,
                 "PREPARE": environment.prepare,
                 "INSTALL": environment.install,
@@ -72,6 +78,7 @@ async def ensure_repository(engine: Engine, environment: Environment, report: Re
             network=True,
             env={**environment.env, "PATH": VENV_PATH, "VIRTUAL_ENV": VENV},
             workdir=WORKDIR,
+            timeout=timeout,
             report=report,
         )
     return tag

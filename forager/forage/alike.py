@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from forager.records import Record, Task
 from forager.sketch import Sketch, likeness, sketch_of
@@ -35,29 +35,46 @@ class Look(Record, frozen=True):
 class Alike:
     """Tasks that were seen, to ask whether another one is like any of them."""
 
-    def __init__(self, tasks: Iterable[Task] = (), threshold: float = THRESHOLD) -> None:
-        self._threshold = threshold
+    def __init__(
+        self, tasks: Iterable[Task] = (), *, beside: Alike | None = None, refused: Collection[str] = ()
+    ) -> None:
+        """`beside` are tasks seen elsewhere that count too; those of `refused` ids are taken for near-duplicates."""
+        self._beside = beside
+        self._refused = frozenset(refused)
         self._by_key: dict[int, list[Look]] = defaultdict(list)
         self._ids: set[str] = set()
         for task in tasks:
-            self.add(task)
+            self._take(look_at(task))
 
     def add(self, task: Task) -> str:
         """The id of the task seen that this one is a near-duplicate of; empty, and it is seen, if there is none.
 
-        A task of an id that was seen is the same one, and no duplicate.
+        A task of an id that was seen is the same one, and no duplicate; of a refused one the id is its own.
         """
-        if task.instance_id in self._ids:
+        if task.instance_id in self:
             return ""
+        if task.instance_id in self._refused:
+            return task.instance_id
         look = look_at(task)
-        near = {other.instance_id: other for key in look.patch[:KEYS] for other in self._by_key.get(key, ())}
-        for other in near.values():
-            if alike(look, other) >= self._threshold:
-                return other.instance_id
-        self._ids.add(task.instance_id)
+        if found := self._find(look):
+            return found
+        self._take(look)
+        return ""
+
+    def __contains__(self, instance_id: str) -> bool:
+        return instance_id in self._ids or (self._beside is not None and instance_id in self._beside)
+
+    def _take(self, look: Look) -> None:
+        self._ids.add(look.instance_id)
         for key in look.patch[:KEYS]:
             self._by_key[key].append(look)
-        return ""
+
+    def _find(self, look: Look) -> str:
+        near = {other.instance_id: other for key in look.patch[:KEYS] for other in self._by_key.get(key, ())}
+        for other in near.values():
+            if alike(look, other) >= THRESHOLD:
+                return other.instance_id
+        return self._beside._find(look) if self._beside is not None else ""
 
 
 def look_at(task: Task) -> Look:

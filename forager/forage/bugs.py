@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from forager.forage.judge import Judge, Mutants
 from forager.forage.mutate import Mutant, all_sites, sample
-from forager.forage.mutations import Trials, Tried, in_order, key_of
+from forager.forage.mutations import Accept, Take, Trials, Tried, in_order, key_of
 from forager.forage.operators.functions import IMPLEMENT
 from forager.forage.replies import Asking
 from forager.forage.results import WorkFile
@@ -41,22 +41,12 @@ class Bugs(Record, frozen=True):
     """Places that could be mutated."""
     replies_rejected: dict[Rejection, int]
     """Replies of a model that were no mutants, by reason."""
-    models: dict[str, str]
-    """Which model made a bug, by its key."""
-
-    @property
-    def valid(self) -> list[Tried]:
-        return [(mutants, verdict) for mutants, verdict in self.tried if verdict.reason == "valid"]
 
     @property
     def rejected(self) -> dict[str, int]:
         """Bugs that became no task, by reason."""
         reasons = Counter(verdict.reason for _, verdict in self.tried if verdict.reason != "valid")
         return dict(sorted(reasons.items()))
-
-    def model_of(self, mutants: Mutants) -> str:
-        """The model that made a bug; empty if none did."""
-        return self.models.get(key_of(mutants), "")
 
 
 async def find_bugs(
@@ -69,29 +59,39 @@ async def find_bugs(
     asking: Asking | None,
     *,
     told: Callable[[Mutants, Verdict], None],
+    accept: Callable[[Mutants, Verdict, str], bool],
     unusable: Callable[[Mutant, Rejection], None],
 ) -> Bugs:
-    """Bugs of each kind until enough of it are valid or it is given up; verdicts of earlier calls are in `work`.
+    """Bugs of each kind until enough of it are good or it is given up; verdicts of earlier calls are in `work`.
 
-    `told` is called with every verdict, `unusable` with every reply that is no mutant. Raises as `Judge.verdicts` and
+    `told` is called with every verdict; `accept` with each valid bug and the model that made it, if any did, says
+    whether it makes a task; `unusable` is called with every reply that is no mutant. Raises as `Judge.verdicts` and
     `Asking.ask` do.
     """
+
+    def made_by_rule(mutants: Mutants, verdict: Verdict) -> bool:
+        return accept(mutants, verdict, "")
+
+    def trials_of(take: Take, accept: Accept) -> Trials:
+        return Trials(judge, take, seed, work.verdicts.get, work.set_verdict, told, accept)
+
     sites = await asyncio.to_thread(all_sites, sources)
-    trials = Trials(judge, in_order(sample(sites, sources, seed)), seed, work.verdicts.get, work.set_verdict, told)
-    tried = list(await trials.run(wanted.mutations))
+    tried = list(await trials_of(in_order(sample(sites, sources, seed)), made_by_rule).run(wanted.mutations))
     if wanted.implementations:
         functions = await asyncio.to_thread(all_sites, sources, IMPLEMENT)
         order = in_order(sample(functions, sources, seed))
-        trials = Trials(judge, order, seed, work.verdicts.get, work.set_verdict, told)
-        tried += await trials.run(wanted.implementations, combine=False)
+        tried += await trials_of(order, made_by_rule).run(wanted.implementations, combine=False)
     rewrites = None
     if wanted.rewrites and asking is not None:
         rewrites = Rewrites(asking, package, sources, seed, judge.reaches, unusable)
-        trials = Trials(judge, rewrites.take, seed, work.verdicts.get, work.set_verdict, told)
-        tried += await trials.run(wanted.rewrites, combine=False)
+        models = rewrites.models
+
+        def made_by_model(mutants: Mutants, verdict: Verdict) -> bool:
+            return accept(mutants, verdict, models[key_of(mutants)])
+
+        tried += await trials_of(rewrites.take, made_by_model).run(wanted.rewrites, combine=False)
     return Bugs(
         tried=tuple(tried),
         sites=len(sites),
         replies_rejected=dict(sorted(rewrites.rejected.items())) if rewrites else {},
-        models=rewrites.models if rewrites else {},
     )

@@ -65,13 +65,19 @@ async def mine(
     limit: Callable[[float], float],
     tell: Callable[[str, int, int], None],
     asking: Asking | None = None,
+    seen: Callable[[], Alike] = Alike,
 ) -> Mined:
     """Tasks from the history of a source at its commit. `known` gives an earlier call's verdict, `keep` keeps one.
 
     `limit` gives the seconds of a grading run from those of a run; `tell` is called with a line, the number of tasks
-    and of candidates tried. `asking` writes statements where neither message nor issue makes one. Raises as
-    `Miner.judge` and `Asking.ask` do.
+    and of candidates tried. `asking` writes statements where neither message nor issue makes one; what is like a task
+    in `seen()`, or one before it, is none. Raises as `Miner.judge` and `Asking.ask` do.
     """
+
+    def distinct(found: Sequence[Result]) -> list[Task]:
+        before = seen()
+        return [result.task for result in found if result.task is not None and not before.add(result.task)]
+
     left: Counter[str] = Counter()
     looked = tried = 0
     results: list[Result] = []
@@ -119,18 +125,18 @@ async def mine(
         tried += 1
         reason = verdict.reason if task is not None or verdict.reason != "valid" else "no_statement"
         subject = candidate.commit.message.strip().split("\n")[0][:60]
-        tell(f"{candidate.commit.id[:10]} {subject}: {reason}", len(_distinct(results)), tried)
+        tell(f"{candidate.commit.id[:10]} {subject}: {reason}", len(distinct(results)), tried)
         return result
 
     ordered = await until_enough(
         order(),
         attempt,
-        lambda found: len(_distinct(found)),
+        lambda found: len(distinct(found)),
         wanted=wanted,
         workers=workers,
         most=lambda good: TRIES + TRIES_MORE * good,
     )
-    tasks = _distinct(ordered)
+    tasks = distinct(ordered)
     rejected = Counter(
         "no_statement" if result.verdict.reason == "valid" else result.verdict.reason
         for result in ordered
@@ -145,9 +151,3 @@ async def mine(
         rejected={reason: count for reason, count in sorted(rejected.items()) if count},
         reports_refused=sum(result.reports_refused for result in ordered),
     )
-
-
-def _distinct(results: Sequence[Result]) -> list[Task]:
-    """The tasks among some results that are no near-duplicates of one before them."""
-    seen = Alike()
-    return [result.task for result in results if result.task is not None and not seen.add(result.task)]

@@ -1,4 +1,4 @@
-"""The bugs of one package that become tasks: mutants in their order until enough are valid, and combined ones."""
+"""The bugs of one package that become tasks: mutants in their order until enough are good, and combined ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from forager.forage.validate import Verdict
 from forager.records import digest
 
 TRIES, TRIES_MORE = 25, 10
-"""Mutants tried before the first valid one, and more for each valid one; then the package is given up."""
+"""Mutants tried before the first good one, and more for each good one; then the package is given up."""
 COMBINED = 8
 """One task in so many has a bug of several places."""
 PLACES = (2, 2, 3, 4)
@@ -24,12 +24,15 @@ COMBINED_TRIES = 3
 """Combined bugs tried for one task."""
 
 Tried = tuple[Mutants, Verdict]
+Accept = Callable[[Mutants, Verdict], bool]
+"""Whether a valid bug makes a task, and one that is like none before it. Called once for each, in order."""
 Take = Callable[[int], Awaitable[Sequence[Mutant]]]
 """Gives so many of the next mutants to try; fewer where there are no more."""
 
 
 class Trials:
-    """The trials of one package. `known` holds verdicts of earlier calls by key, `keep` makes one durable."""
+    """The trials of one package. `known` holds verdicts of earlier calls by key, `keep` makes one durable. A bug is
+    good that is valid and that `accept` takes; the others are replaced."""
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Trials:
         known: Callable[[str], Verdict | None],
         keep: Callable[[str, Verdict], None],
         tell: Callable[[Mutants, Verdict], None],
+        accept: Accept,
     ) -> None:
         self._judge = judge
         self._take = take
@@ -46,14 +50,13 @@ class Trials:
         self._known = known
         self._keep = keep
         self._tell = tell
+        self._accept = accept
         self._tried: list[Tried] = []
-
-    @property
-    def valid(self) -> list[Tried]:
-        return [tried for tried in self._tried if tried[1].reason == "valid"]
+        self.good: list[Tried] = []
+        """In the order of trial."""
 
     async def run(self, wanted: int, *, combine: bool = True) -> list[Tried]:
-        """All that was tried, in order, when `wanted` are valid or too few are. Some are combined bugs,
+        """All that was tried, in order, when `wanted` are good or too few are. Some are combined bugs,
         unless told not to.
 
         Which are tried depends on their order and the verdicts alone, so a call that wants more goes on where one
@@ -61,7 +64,7 @@ class Trials:
         """
         combined = wanted // COMBINED if combine else 0
         await self._until(wanted - combined)
-        singles = self.valid
+        singles = list(self.good)
         for part in range(combined):
             # each task from bugs of its own: those found next, when more are wanted, change nothing about it
             await self._combine(singles[part * (COMBINED - 1) : (part + 1) * (COMBINED - 1)], part)
@@ -69,20 +72,21 @@ class Trials:
         return self._tried
 
     async def _until(self, wanted: int) -> None:
-        """Try single mutants until so many bugs are valid. Never more at once than are still wanted."""
+        """Try single mutants until so many bugs are good. Never more at once than are still wanted."""
         while True:
-            valid = len(self.valid)
-            size = min(wanted - valid, TRIES + TRIES_MORE * valid - len(self._tried))
+            good = len(self.good)
+            size = min(wanted - good, TRIES + TRIES_MORE * good - len(self._tried))
             wave = await self._take(max(0, size))
             if not wave:
                 return
             await self._try([(mutant,) for mutant in wave])
 
     async def _combine(self, singles: Sequence[Tried], part: int) -> None:
-        """Try combinations of valid bugs until one is valid, each place of it with a failing test of its own."""
+        """Try combinations of good bugs until one is good, each place of it with a failing test of its own."""
+        before = len(self.good)
         for chosen in combined_bugs(singles, f"{self._seed}:{part}"):
             await self._try([tuple(mutant for mutants, _ in chosen for mutant in mutants)], chosen)
-            if self._tried[-1][1].reason == "valid":
+            if len(self.good) > before:
                 return
 
     async def _try(self, bugs: list[Mutants], parts: Sequence[Tried] = ()) -> None:
@@ -108,7 +112,9 @@ class Trials:
                 found[mutants] = verdict
                 self._tell(mutants, verdict)
         await self._judge.verdicts(fresh, told)
-        self._tried += [(mutants, found[mutants]) for mutants in bugs]
+        tried = [(mutants, found[mutants]) for mutants in bugs]
+        self._tried += tried
+        self.good += [one for one in tried if one[1].reason == "valid" and self._accept(*one)]
 
 
 def in_order(mutants: Iterator[Mutant]) -> Take:

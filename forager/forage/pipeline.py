@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Literal
 
+from msgspec import structs
+
 from forager.errors import UsageError
+from forager.forage.alike import Alike
 from forager.forage.baseline import RUNS
 from forager.forage.events import Event, Progress
 from forager.forage.explore import LIMITS
@@ -133,23 +136,38 @@ async def _all(
 ) -> None:
     """Forage all at once, as far as the slots allow; write them down in the order asked for.
 
-    The order makes the file the same whichever repository was done first. A kill before one's turn loses nothing:
-    its work file has it all.
+    The order makes the file the same whichever repository was done first: when its turn comes, tasks of a repository
+    that are near-duplicates of those written before are refused, and it goes on from its work file for others. A kill
+    before one's turn loses nothing.
     """
     releases = {
         record.release: record.repository
         for record in directory.records.values()
         if record.status == "done" and record.repository not in names
     }
-    finished: dict[str, tuple[RepositoryRecord, list[Task]]] = {}
-    queue = list(names)
+    written = [asyncio.Event() for _ in names]
 
-    async def one(name: str) -> None:
+    async def one(number: int, name: str) -> None:
+        record, tasks = await through(name)
+        if number:
+            await written[number - 1].wait()
+        refused: set[str] = set()
+        while dropped := directory.near_duplicates(tasks):
+            refused |= dropped
+            again, tasks = await through(name, beside=directory.seen, refused=refused)
+            record = structs.replace(again, seconds=round(record.seconds + again.seconds, 2))
+        directory.add(record, tasks)
+        written[number].set()
+
+    async def through(
+        name: str, *, beside: Alike | None = None, refused: Collection[str] = ()
+    ) -> tuple[RepositoryRecord, list[Task]]:
+        """All stages of one repository, as far as they are not done."""
         async with slots.repositories:
-            record, tasks = await Repository(engine, name, settings, directory, slots, tell, releases).forage()
-        finished[name] = (record, tasks)
-        while queue and queue[0] in finished:
-            directory.add(*finished.pop(queue.pop(0)))
+            repository = Repository(
+                engine, name, settings, directory, slots, tell, releases, beside=beside, refused=refused
+            )
+            record, tasks = await repository.forage()
         text = f"{record.tasks} tasks" if record.status == "done" else record.reason
         tell(
             Event(
@@ -163,8 +181,9 @@ async def _all(
                 record=record,
             )
         )
+        return record, tasks
 
-    jobs = [asyncio.create_task(one(name)) for name in names]
+    jobs = [asyncio.create_task(one(number, name)) for number, name in enumerate(names)]
     try:
         await asyncio.gather(*jobs)
     finally:

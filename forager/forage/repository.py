@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Literal
@@ -22,14 +22,15 @@ from forager.evaluate.testrun import TestRun
 from forager.forage import scope
 from forager.forage.alike import Alike
 from forager.forage.baseline import RUNS, Baseline, measure
-from forager.forage.bug_task import grading_limit, make_task, reworded
+from forager.forage.bug_task import grading_limit, reworded
 from forager.forage.bugs import Wanted, find_bugs
 from forager.forage.classify import Classified, classify
 from forager.forage.commits import Miner
+from forager.forage.distinct import Distinct
 from forager.forage.events import Event, Progress
 from forager.forage.explore import LIMITS
 from forager.forage.finding import Agents, Finder
-from forager.forage.hide import Hide, hide_tests
+from forager.forage.hide import Hide
 from forager.forage.judge import Judge, Mutants, steady
 from forager.forage.ladder import passed
 from forager.forage.linked import Issues
@@ -119,8 +120,12 @@ class Repository:
         slots: Slots,
         progress: Progress,
         releases: dict[str, str],
+        *,
+        beside: Alike | None = None,
+        refused: Collection[str] = (),
     ) -> None:
-        """`releases` is shared by all repositories of a call: which of them has taken a release."""
+        """`releases` is shared by all repositories of a call: which of them has taken a release. Near-duplicates of
+        tasks in `beside`, and tasks of `refused` ids, are replaced by others."""
         self.name = name
         self._engine = engine
         before = directory.records.get(name)
@@ -130,6 +135,7 @@ class Repository:
         self._slots = slots
         self._progress = progress
         self._releases = releases
+        self._seen = partial(Alike, beside=beside, refused=refused)
         self._stage: Stage = "fetch"
         self._log = directory.log(name)
         self._tried = self._valid = 0
@@ -232,6 +238,7 @@ class Repository:
                 limit=grading_limit,
                 tell=tell,
                 asking=asking,
+                seen=self._seen,
             )
         found |= {
             "reports_refused": int(str(found.get("reports_refused", 0))) + mined.reports_refused,
@@ -240,6 +247,7 @@ class Repository:
             "commits_tried": mined.tried,
             "commits_rejected": mined.rejected,
             "commit_tasks": len(mined.tasks),
+            "near_duplicates": int(str(found.get("near_duplicates", 0))) + mined.rejected.get("near_duplicate", 0),
         }
         self._tried -= mined.tried  # the record counts mutants there
         if len(mined.tasks) < self._settings.commits:
@@ -279,6 +287,22 @@ class Repository:
             reach = await self._reach(source, suite, baseline, sources)
             self._enter("mutate")
             judge = Judge(self._engine, suite, baseline, sources, reach, self._slots.tests, self.name)
+            distinct = Distinct(
+                source,
+                known,
+                files,
+                self._seen(),
+                self._note,
+                seed=self._settings.seed,
+                detail=self._settings.detail,
+                hide=self._settings.hide_tests,
+            )
+
+            def accept(mutants: Mutants, verdict: Verdict, model: str) -> bool:
+                good = distinct.accept(mutants, verdict, model)
+                self._valid -= not good  # it was counted when it was judged
+                return good
+
             bugs = await find_bugs(
                 judge,
                 f"{source.name} {source.version}".strip(),
@@ -288,31 +312,12 @@ class Repository:
                 work,
                 asking,
                 told=self._told,
+                accept=accept,
                 unusable=self._unusable,
             )
         found |= {"sites": bugs.sites, "rejected": bugs.rejected, "replies_rejected": bugs.replies_rejected}
-        seen, tasks, dropped = Alike(), [], 0
-        for mutants, verdict in bugs.valid:
-            task = hide_tests(
-                make_task(
-                    source,
-                    known,
-                    mutants,
-                    verdict,
-                    files,
-                    seed=self._settings.seed,
-                    detail=self._settings.detail,
-                    hidden=bool(self._settings.hide_tests),
-                    model=bugs.model_of(mutants),
-                ),
-                files,
-                self._settings.hide_tests,
-            )
-            if task is not None and seen.add(task):
-                dropped += 1
-            elif task is not None:
-                tasks.append((task, mutants, verdict))
-        found["near_duplicates"] = dropped
+        tasks = distinct.tasks
+        found["near_duplicates"] = distinct.near_duplicates
         if len(tasks) < self._settings.bugs.total:
             replies = sum(bugs.replies_rejected.values())
             found["reason"] = f"{len(tasks)} of {self._settings.bugs.total} tasks after {len(bugs.tried)} mutants" + (

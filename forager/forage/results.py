@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Literal
 
 import msgspec
-from msgspec import structs
 
 from forager.errors import UsageError
 from forager.files import LineFile, WriterLock, write_atomic
@@ -97,7 +96,7 @@ class RepositoryRecord(Record, frozen=True):
     commit_tasks: int = 0
     """Of `tasks`."""
     near_duplicates: int = 0
-    """Tasks dropped because another one is so like them."""
+    """Bugs and commits that became no task because another task is so like them; others took their places."""
     seconds: float = 0.0
     """Wall time, of this call."""
     log: str = ""
@@ -220,7 +219,8 @@ class ForageDirectory:
             self._tasks = LineFile(path / "tasks.jsonl", self._torn)
             self._records = LineFile(path / "repositories.jsonl", self._torn)
             self.records = {record.repository: record for record in self._read_records()}
-            self._ids = self._read_ids()
+            self.seen = self._read_tasks()
+            """The tasks that are there."""
         except BaseException:
             self._lock.close()
             raise
@@ -252,14 +252,13 @@ class ForageDirectory:
             except msgspec.MsgspecError as error:
                 raise UsageError(f"{self.path / 'repositories.jsonl'}, line {number}: {error}") from None
 
-    def _read_ids(self) -> set[str]:
+    def _read_tasks(self) -> Alike:
         file = self.path / "tasks.jsonl"
         try:
             tasks = [decode_task(msgspec.json.decode(line)) for line in file.read_bytes().splitlines()]
         except (msgspec.MsgspecError, KeyError, TypeError, UsageError) as error:
             raise UsageError(f"{file}: not a file of tasks: {error}") from None
-        self._seen = Alike(tasks)
-        return {task.instance_id for task in tasks}
+        return Alike(tasks)
 
     def work(self, release: str, key: str) -> WorkFile:
         return WorkFile(self.path / "work" / f"{safe_name(release)}.jsonl", self._torn, key)
@@ -290,25 +289,21 @@ class ForageDirectory:
     def log(self, repository: str) -> Path:
         return self.path / "logs" / f"{safe_name(repository)}.txt"
 
+    def near_duplicates(self, tasks: Iterable[Task]) -> set[str]:
+        """Ids of those tasks that are near-duplicates of one that is there, of whatever repository, or of one before
+        them. A task that is there itself is none."""
+        before = Alike(beside=self.seen)
+        return {task.instance_id for task in tasks if before.add(task)}
+
     def add(self, record: RepositoryRecord, tasks: Iterable[Task]) -> None:
         """Write down what came of a repository: its tasks that are not there yet, then its record.
 
-        Near-duplicates of tasks that are there, of whatever repository, are left out, and counted in the record.
+        None of them may be in `near_duplicates`.
         """
-        dropped: list[Task] = []
         for task in tasks:
-            if self._seen.add(task):
-                dropped.append(task)
-            elif task.instance_id not in self._ids:
+            if task.instance_id not in self.seen:
                 self._tasks.append(msgspec.json.encode(encode_task(task)))
-                self._ids.add(task.instance_id)
-        if dropped:
-            record = structs.replace(
-                record,
-                tasks=record.tasks - len(dropped),
-                commit_tasks=record.commit_tasks - sum(task.source == "commit" for task in dropped),
-                near_duplicates=record.near_duplicates + len(dropped),
-            )
+                self.seen.add(task)
         self._records.append(encode(record))
         self.records[record.repository] = record
 

@@ -34,6 +34,22 @@ def test_another_bug_at_the_same_place_is_one_too() -> None:
     assert seen.add(task("two", b"compute_5(value, 5)", b"compute_5(value, 4)")) == "one"
 
 
+def test_tasks_seen_elsewhere_count_and_refused_ones_are_left_out() -> None:
+    elsewhere = Alike([task("one", b"compute_5", b"compute_6")])
+    seen = Alike(beside=elsewhere, refused={"three"})
+    assert seen.add(task("two", b"compute_5", b"compute_7")) == "one"
+    assert seen.add(task("three", b".lower()", b"")) == "three"
+    assert seen.add(task("four", b".lower()", b"")) == ""
+    assert seen.add(task("one", b"compute_5", b"compute_6")) == "", "the same task again"
+    assert "four" not in elsewhere
+
+
+def test_a_file_of_an_earlier_version_may_hold_near_duplicates() -> None:
+    seen = Alike([task("one", b"compute_5", b"compute_6"), task("two", b"compute_5", b"compute_7")])
+    assert "two" in seen
+    assert seen.add(task("two", b"compute_5", b"compute_7")) == ""
+
+
 def test_different_places_with_the_same_words_are_not() -> None:
     said = "wrong behaviour of the package; find the cause and fix it there, without breaking what works"
     one = task("one", b"compute_2(value, 2)", b"compute_2(2, value)", said=said)

@@ -11,6 +11,7 @@ from forager.forage.mutate import Mutant, apply_all, overlap
 from forager.forage.mutations import (
     COMBINED,
     TRIES,
+    Accept,
     Trials,
     combined_bugs,
     in_order,
@@ -49,15 +50,18 @@ class Oracle:
                 tell(mutants, valid("shared", *(f"own{number}" for number in numbers)))
 
 
-def trials(oracle: Oracle, kept: dict[str, Verdict], order: Iterator[Mutants]) -> Trials:
-    singles = (mutants[0] for mutants in order)
-    return Trials(oracle, in_order(singles), "seed", kept.get, kept.__setitem__, lambda *_: None)  # type: ignore[arg-type]
+def trials(
+    oracle: Oracle, kept: dict[str, Verdict], order: Iterator[Mutants], accept: Accept = lambda *_: True
+) -> Trials:
+    singles = in_order(mutants[0] for mutants in order)
+    return Trials(oracle, singles, "seed", kept.get, kept.__setitem__, lambda *_: None, accept)  # type: ignore[arg-type]
 
 
-def run(wanted: int, kept: dict[str, Verdict]) -> tuple[list[Mutants], Oracle]:
+def run(wanted: int, kept: dict[str, Verdict], accept: Accept = lambda *_: True) -> tuple[list[Mutants], Oracle]:
     oracle = Oracle()
-    tried = asyncio.run(trials(oracle, kept, map(bug, range(100))).run(wanted))
-    return [mutants for mutants, verdict in tried if verdict.reason == "valid"], oracle
+    work = trials(oracle, kept, map(bug, range(100)), accept)
+    asyncio.run(work.run(wanted))
+    return [mutants for mutants, _ in work.good], oracle
 
 
 def test_one_task_in_eight_is_a_combined_bug() -> None:
@@ -78,6 +82,20 @@ def test_wanting_more_asks_nothing_again() -> None:
     assert len(after) == 2 * COMBINED
     assert not set(first.asked) & set(second.asked)
     assert run(2 * COMBINED, {})[0] == after
+
+
+def test_a_valid_bug_that_makes_no_task_is_replaced_and_is_no_part_of_a_combined_one() -> None:
+    def accept(mutants: Mutants, _: Verdict) -> bool:
+        return not any(mutant.start % 40 == 0 for mutant in mutants)
+
+    kept: dict[str, Verdict] = {}
+    found, _ = run(COMBINED, kept, accept)
+    assert len(found) == COMBINED
+    assert not any(mutant.start % 40 == 0 for mutants in found for mutant in mutants)
+    again, second = run(COMBINED, kept, accept)
+    assert (again, second.asked) == (found, []), "what makes no task is known from the verdicts, too"
+    none, oracle = run(COMBINED, {}, lambda *_: False)
+    assert (none, len(oracle.asked)) == ([], TRIES)
 
 
 def test_a_package_whose_bugs_all_survive_is_given_up() -> None:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Set
 
 from forager.models.search.hints import Hints
+from forager.models.search.known import Known
 from forager.models.search.source import Fragment, Span
-from forager.models.search.syntax import Names
+from forager.models.search.syntax import Function, Names
 
 Change = tuple[Span, str, str, float, str]
 """Where, the new text, kind, weight, remark."""
 
 
 class Changes:
-    """Collects `changes` for one function or statement. `words` is what a misspelt constant may have been."""
+    """Collects `changes` for one function or statement."""
 
-    def __init__(self, fragment: Fragment, hints: Hints, names: Names, words: Set[str]) -> None:
+    def __init__(self, fragment: Fragment, hints: Hints, block: ast.stmt, known: Known) -> None:
+        names = Names(block)
         self.fragment = fragment
         self.hints = hints
+        self.known = known
         self.local = names.bound
         self.unused = names.unused
-        self.words = words
+        self.words = known.words
+        self.attributes = known.own_attributes(block) if isinstance(block, Function) else []
+        """What the class around sets on `self`."""
+        owner = known.owners.get(id(block))
+        self.siblings = [n.name for n in owner.body if isinstance(n, Function)] if owner else []
+        """Methods of the class around."""
         self.changes: list[Change] = []
 
     def put(self, place: ast.AST | Span, text: str, kind: str, weight: float, remark: str) -> None:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from forager.models.search.calls import Calls
+from forager.models.search.flow import Flow
+from forager.models.search.names import Names
 from forager.models.search.operators import Operators
 from forager.models.search.places import Places
 from forager.models.search.syntax import is_docstring
+from forager.models.search.texts import Texts
 from forager.models.search.values import Values
 
 
-class Expressions(Operators, Values, Places):
-    """Walks over a syntax tree; a method `on_X` looks at every node of type X."""
+class Expressions(Operators, Values, Texts, Calls, Names, Places, Flow):
+    """Walks over a syntax tree; a method `on_X` of each base looks at every node of type X."""
 
     def visit(self, node: ast.AST) -> None:
-        method: Callable[[ast.AST], None] | None = getattr(self, "on_" + type(node).__name__, None)
-        if method:
-            method(node)
+        for base in type(self).__bases__:
+            method = base.__dict__.get("on_" + type(node).__name__)
+            if method:
+                method(self, node)
         for child in _children(node):
             self.visit(child)
 

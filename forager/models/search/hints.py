@@ -14,6 +14,11 @@ _COMPARED = re.compile(
     re.MULTILINE,
 )
 _ATTRIBUTE = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
+_MISSING = re.compile(r"missing \d+ required (?:positional|keyword-only) arguments?: (.*)|KeyError: ('\w+')")
+_BAD = re.compile(r"unexpected keyword argument '(\w+)'|multiple values for (?:keyword )?argument '(\w+)'")
+_CALLED = re.compile(
+    r"\b(\w+)\(\) (?:missing|takes|got)|'(?:function|method)' object|<(?:bound method|function) (?:\w+\.)*(\w+)"
+)
 _NAME = re.compile(
     r"(?:name|variable) '(\w+)' (?:is not defined|referenced before|where it is not)|"
     r"cannot access local variable '(\w+)'"
@@ -46,6 +51,13 @@ class Hints(NamedTuple):
     """Types that compared values should have had: `str` where 1 came and '1' was expected."""
     missing_attributes: frozenset[str] = frozenset()
     missing_names: frozenset[str] = frozenset()
+    missing_arguments: frozenset[str] = frozenset()
+    bad_arguments: frozenset[str] = frozenset()
+    """Keywords that a function was given and does not have, or has already."""
+    coroutine: bool = False
+    """A coroutine came where its result was expected."""
+    called: frozenset[str] = frozenset()
+    """Functions that were called or used the wrong way."""
 
 
 def read_hints(statement: str, failures: str, test_ids: str = "") -> Hints:
@@ -75,6 +87,12 @@ def read_hints(statement: str, failures: str, test_ids: str = "") -> Hints:
         types=frozenset(kind for pair in compared for kind in _types(*pair)),
         missing_attributes=frozenset(b for _, b in _ATTRIBUTE.findall(both)),
         missing_names=frozenset(a or b for a, b in _NAME.findall(both)),
+        missing_arguments=frozenset(
+            w for found in _MISSING.findall(both) for w in re.findall(r"'(\w+)'", str(found))
+        ),
+        coroutine="coroutine" in failures,
+        bad_arguments=frozenset(a or b for a, b in _BAD.findall(both)),
+        called=frozenset(name for found in _CALLED.findall(both) for name in found if name),
     )
 
 

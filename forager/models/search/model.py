@@ -7,7 +7,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from forager.models.search.policy import Action, Repair
+from forager.models.search.policy import Repair
+from forager.models.search.session import Action
 from forager.records import Limits, Message, ModelRef, Reply, Task
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ import pytest
 
 FAILING: tuple[str, ...] = ()
 POINTS: tuple[tuple[str, int], ...] = ()  # lines seen in tracebacks, shown even if no test reaches them
+NAMES: tuple[str, ...] = ()  # functions that error messages name, shown even if no test enters them
 PASSING_TESTS = 250
 TOTAL_SECONDS = 45.0
 TEST_SECONDS = 10.0
@@ -152,6 +154,14 @@ def blocks(path: str) -> list[tuple[int, int, str, Any]]:
     return found
 
 
+def naming() -> set[str]:
+    """Files of the project that define a function of the NAMES."""
+    defines = re.compile(rf"def ({'|'.join(map(re.escape, NAMES))})\b")
+    paths = {str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())}
+    project = [p for p in paths if p.startswith(ROOT) and p.endswith(".py") and not any(part in p for part in SKIP)]
+    return {p for p in project if NAMES and defines.search(Path(p).read_text(encoding="utf-8", errors="replace"))}
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     stop()
     failing = [covered for bad, covered in ran if bad] or [frozenset()]
@@ -163,15 +173,16 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         counts[place] = [len(failing), len(ran) - len(failing)]
     scores = {place: f / math.sqrt(len(failing) * (f + p)) for place, (f, p) in counts.items() if f}
     points = {(str(Path(ROOT, path)), line) for path, line in POINTS}
+    entered = {place for _, covered in ran for place in covered}
     rows: list[tuple[float, str, str]] = []
-    for path in sorted({path for path, _ in scores} | {path for path, _ in points}):
+    for path in sorted({path for path, _ in scores} | {path for path, _ in points} | naming()):
         used: set[str] = set()
         constants: list[tuple[int, int, str]] = []
         top = 0.0
         for first, last, name, node in blocks(path):
             inside = {n: scores[path, n] for n in range(first, last + 1) if scores.get((path, n))}
-            seen = any((path, n) in points for n in range(first, last + 1))
-            if name.startswith("/") and not seen:
+            seen = any((path, n) in points for n in range(first, last + 1)) or name.rpartition(".")[2] in NAMES
+            if name.startswith("/") and not seen and not any((path, n) in entered for n in range(first, last + 1)):
                 constants.append((first, last, name))
             elif inside or seen:
                 best = max(inside.values(), default=0.5)

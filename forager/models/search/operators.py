@@ -125,20 +125,12 @@ class Operators(Changes):
 
     def on_If(self, node: ast.If | ast.While | ast.IfExp) -> None:
         self._negate(node.test, 0.9)
-        self._condition(node.test)
 
     def on_While(self, node: ast.While) -> None:
         self._negate(node.test, 0.4)
 
     def on_Assert(self, node: ast.Assert) -> None:
         self._negate(node.test, 0.5)
-
-    def _condition(self, test: ast.expr) -> None:
-        if isinstance(test, ast.Constant):
-            for name in self.unused:
-                self.put(test, name, "variable", 0.5, f"test `{name}`")
-                self.put(test, f"not {name}", "variable", 0.4, f"test `not {name}`")
-                self.put(test, f"{name} is None", "variable", 0.4, f"test `{name} is None`")
 
     def on_IfExp(self, node: ast.IfExp) -> None:
         body, test, other = (self.fragment.text(n) for n in (node.body, node.test, node.orelse))

@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 
 from forager.models.search import syntax
 from forager.models.search.hints import Hints
+from forager.models.search.known import Known
 from forager.models.search.source import Fragment
 from forager.models.search.statements import Lines
 from forager.models.search.syntax import Function
@@ -22,11 +23,11 @@ class Returns(Lines):
         fragment: Fragment,
         node: Function,
         hints: Hints,
-        donors: list[tuple[Function, str]],
-        attributes: list[str],
+        known: Known,
     ) -> None:
         super().__init__(fragment, node, hints)
-        self.attributes = attributes
+        self.attributes = known.own_attributes(node)
+        donors = known.results
         returns = [n for n in syntax.inside(node) if isinstance(n, ast.Return)]
         for statement in returns:
             if statement.value is None or isinstance(statement.value, ast.Constant):
@@ -77,6 +78,12 @@ class Returns(Lines):
             self.replace(node, f"return -{wrapped}", "return", 0.4 if self.hints.sign else 0.05)
             for kind in sorted(self.hints.types):
                 self.replace(node, f"return {kind}({text})", "return", 0.7)
+        for rank, kind in enumerate(("tuple", "list", "str", "bool", "int", "dict", "set", "bytes")):
+            if not text.startswith(kind + "("):
+                self.replace(node, f"return {kind}({text})", "return", 0.4 / (1 + 0.25 * rank))
+        if isinstance(value, ast.Tuple) and len(value.elts) == 2:
+            left, right = (self.fragment.text(part) for part in value.elts)
+            self.replace(node, f"return {right}, {left}", "unpacking", 1.0)
         if isinstance(value, ast.Name):
             for rank, name in enumerate(n for n in self.names.results() if n != value.id):
                 self.replace(node, f"return {name}", "return", 0.15 / (rank + 1))
@@ -104,26 +111,3 @@ class Returns(Lines):
             alike += 0.5 * (len(theirs) == len(mine)) + 0.2 * min(uses, 2)
             found[renamed] = max(found.get(renamed, 0.0), alike)
         return sorted(found, key=lambda text: (-found[text], text))
-
-
-def own_attributes(tree: ast.AST) -> dict[int, list[str]]:
-    """For each method (by identity), the attributes that its class sets on `self`, in order."""
-    found: dict[int, list[str]] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            names = [n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)
-                     and isinstance(n.value, ast.Name) and n.value.id == "self"]  # fmt: skip
-            found.update({id(method): list(dict.fromkeys(names))[:8] for method in node.body})
-    return found
-
-
-def returned(fragment: Fragment, tree: ast.AST) -> list[tuple[Function, str]]:
-    """Functions and the expressions they return, short ones only."""
-    found = []
-    for function in syntax.functions(tree):
-        for node in syntax.inside(function):
-            if isinstance(node, ast.Return) and node.value and not isinstance(node.value, ast.Constant | ast.Name):
-                text = fragment.text(node.value)
-                if "\n" not in text and len(text) < 100:
-                    found.append((function, text))
-    return found

@@ -55,6 +55,8 @@ class Fragment:
                 tree = ast.parse(code)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
+        if indented and isinstance(tree.body[0], ast.If):
+            tree.body = tree.body[0].body
         return ast.increment_lineno(tree, self.first - (2 if indented else 1))
 
     def line(self, number: int) -> str:

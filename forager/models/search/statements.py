@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import ast
-from itertools import pairwise
 
 from forager.models.search import syntax
 from forager.models.search.hints import Hints
+from forager.models.search.known import Known
 from forager.models.search.source import Fragment
 from forager.models.search.syntax import Function, Names
 
 LineChange = tuple[int, int, tuple[str, ...], str, float, str]
 """First and last line replaced, the new lines, kind, weight, remark."""
-
-Donor = tuple[ast.stmt, str]
-"""A statement of the code that was read, and its dump, which equal statements share."""
 
 _FILLERS = {"[]": "append", "list()": "append", "set()": "add", "deque()": "append", "collections.deque()": "append"}
 _EMPTY = {"append": "[]", "extend": "[]", "add": "set()", "items": "{}", "get": "{}", "popleft": "deque()"}
@@ -48,9 +45,13 @@ class Lines:
             remark = f"make `{' '.join(old.split())[:60]}` `{text}`"
             self.changes.append((span.line, span.end_line, self.fragment.replaced(span, text), kind, weight, remark))
 
+    def opening(self) -> ast.stmt:
+        """The first statement that is not the docstring (the docstring if there is nothing else)."""
+        return next((n for n in self.node.body if not syntax.is_docstring(n)), self.node.body[-1])
+
 
 class Statements(Lines):
-    def __init__(self, fragment: Fragment, node: Function, hints: Hints, donors: list[Donor]) -> None:
+    def __init__(self, fragment: Fragment, node: Function, hints: Hints, known: Known) -> None:
         super().__init__(fragment, node, hints)
         self._passes()
         self._init()
@@ -59,7 +60,6 @@ class Statements(Lines):
         self._exits()
         self._guards()
         self._augmented()
-        self._twins(donors)
 
     def _passes(self) -> None:
         results = self.names.results()
@@ -88,12 +88,6 @@ class Statements(Lines):
                 self.insert(last, f"self.{attribute} = {text}", "attribute", weight)
             if attribute.strip("_") in self.names.bound:
                 self.insert(last, f"self.{attribute} = {attribute.strip('_')}", "attribute", 1.0)
-        if not any(isinstance(n, ast.Name) and n.id == "super" for n in ast.walk(self.node)):
-            self.insert(self._first(), "super().__init__()", "removed", 0.15, after=False)
-
-    def _first(self) -> ast.stmt:
-        """The first statement that is not the docstring (the docstring if there is nothing else)."""
-        return next((n for n in self.node.body if not syntax.is_docstring(n)), self.node.body[-1])
 
     def _never_filled(self) -> None:
         """Containers made empty that nothing fills, counters that nothing counts."""
@@ -133,7 +127,7 @@ class Statements(Lines):
                        and isinstance(n.value, ast.Name) and n.value.id == name}  # fmt: skip
             values = [_EMPTY[m] for m in sorted(methods) if m in _EMPTY] or ["0", "[]", "None", "{}", "''", "1"]
             for rank, value in enumerate([*values, *self.names.parameters[:2]]):
-                self.insert(self._first(), f"{name} = {value}", "removed", 0.9 / (1 + rank * 0.4), after=False)
+                self.insert(self.opening(), f"{name} = {value}", "removed", 0.9 / (1 + rank * 0.4), after=False)
 
     def _exits(self) -> None:
         """Branches that may have to leave the loop or the function, and those that leave it the wrong way."""
@@ -142,8 +136,10 @@ class Statements(Lines):
         for node in syntax.inside(self.node):
             if isinstance(node, ast.Break):
                 self.replace(node, "continue", "exit", 0.8)
+                self._leave(node)
             elif isinstance(node, ast.Continue):
                 self.replace(node, "break", "exit", 0.8)
+                self._leave(node)
             elif isinstance(node, ast.If) and syntax.falls_through(node.body):
                 last = node.body[-1]
                 if isinstance(last, ast.Pass | ast.If):
@@ -153,6 +149,14 @@ class Statements(Lines):
                 if id(node) not in looped:
                     self.insert(last, "return", "exit", 0.15)
 
+    def _leave(self, node: ast.Break | ast.Continue) -> None:
+        """Return instead of going on: a name of the loop first."""
+        loops = [n for n in syntax.inside(self.node) if isinstance(n, ast.For) and n.lineno < node.lineno]
+        nearest = [t.id for loop in loops[-1:] for t in ast.walk(loop.target) if isinstance(t, ast.Name)]
+        texts = [*nearest, *self.names.results()[:4], "True", "False", "None"]
+        for rank, text in enumerate(dict.fromkeys(texts)):
+            self.replace(node, f"return {text}", "exit", 0.7 / (1 + 0.3 * rank))
+
     def _guards(self) -> None:
         """A check of an argument at the start, when an error does not come, or one comes from a None."""
         parameters = [
@@ -161,10 +165,10 @@ class Statements(Lines):
         for name in parameters[:4]:
             for error in sorted(self.hints.not_raised):
                 for test in (f"{name} < 0", f"not {name}", f"{name} < 1", f"{name} is None", f"{name} <= 0"):
-                    self.insert(self._first(), f"if {test}:\n    raise {error}", "guard", 0.5, after=False)
+                    self.insert(self.opening(), f"if {test}:\n    raise {error}", "guard", 0.5, after=False)
             if self.hints.raised & {"TypeError", "AttributeError", "ValueError", "IndexError", "ZeroDivisionError"}:
                 for value in ("None", name, "False", "''"):
-                    self.insert(self._first(), f"if not {name}:\n    return {value}", "guard", 0.2, after=False)
+                    self.insert(self.opening(), f"if not {name}:\n    return {value}", "guard", 0.2, after=False)
 
     def _augmented(self) -> None:
         """`x = y` where `x` has a value that is lost: it may have to be added to."""
@@ -181,25 +185,3 @@ class Statements(Lines):
                 for token, weight in (("+=", 0.8), ("-=", 0.25), ("*=", 0.2), ("|=", 0.05), ("//=", 0.05)):
                     self.replace(node, f"{name} {token} {value}", "assignment", weight * sure)
             seen.add(name)
-
-    def _twins(self, donors: list[Donor]) -> None:
-        """A statement that stands beside an equal neighbour elsewhere, and not here, may have been taken out here."""
-        here: dict[str, list[ast.stmt]] = {}
-        own = {id(node) for node in ast.walk(self.node)}
-        for node, key in donors:
-            if id(node) in own:
-                here.setdefault(key, []).append(node)
-        known = set(self.names.bound) | self.names.read | {"self", "cls"}
-        for (before, first), (behind, second) in pairwise(donors):
-            if (first in here) == (second in here) or before.col_offset != behind.col_offset:
-                continue
-            if not 0 < behind.lineno - syntax.end(before) <= 2:
-                continue
-            anchor, gone = (first, behind) if first in here else (second, before)
-            compound = isinstance(gone, Function | ast.ClassDef | ast.Pass | ast.For | ast.While | ast.Try)
-            if compound or not syntax.free_names(gone) <= known:
-                continue
-            text = ast.unparse(gone)
-            for target in here[anchor][:2]:
-                if text.count("\n") < 4:
-                    self.insert(target, text, "twin", 0.6, after=gone is behind)

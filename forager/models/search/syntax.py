@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from forager.models.search.source import Fragment
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -65,6 +67,12 @@ def end(node: ast.stmt) -> int:
     return node.end_lineno or node.lineno
 
 
+def statements(tree: ast.AST) -> list[ast.stmt]:
+    """Every statement, in source order."""
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.stmt)]
+    return sorted(found, key=lambda n: (n.lineno, n.col_offset))
+
+
 def is_docstring(node: ast.AST) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
@@ -102,3 +110,15 @@ def falls_through(body: list[ast.stmt]) -> bool:
     if isinstance(last, ast.While) and isinstance(last.test, ast.Constant) and last.test.value:
         return any(isinstance(n, ast.Break) for n in ast.walk(last))
     return not isinstance(last, ast.Return | ast.Raise | ast.Continue | ast.Break)
+
+
+def returned(fragment: Fragment, tree: ast.AST) -> list[tuple[Function, str]]:
+    """Functions and the expressions they return, short ones only."""
+    found = []
+    for function in functions(tree):
+        for node in inside(function):
+            if isinstance(node, ast.Return) and node.value and not isinstance(node.value, ast.Constant | ast.Name):
+                text = fragment.text(node.value)
+                if "\n" not in text and len(text) < 100:
+                    found.append((function, text))
+    return found

@@ -91,8 +91,9 @@ class Values(Changes):
         if isinstance(node.exc, ast.Name) and node.exc.id in self.local:
             return
         if node.exc is None:
-            for name in ("return", "pass"):
-                self.put(node, name, "raise", 0.05, f"do not raise again, `{name}`")
+            for name in ("pass", "continue", "return False", "return True", "return None", *(
+                f"return {name}" for name in self.local[:4])):  # fmt: skip
+                self.put(node, name, "raise", 0.5 if self.hints.raised else 0.1, f"do not raise again, `{name}`")
 
     def on_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         if node.type is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
 from forager.forage.judge import Judge, Mutants
 from forager.forage.mutate import Mutant, all_sites, sample
-from forager.forage.mutations import Accept, Take, Trials, Tried, in_order, key_of
+from forager.forage.mutations import Accept, Take, Trials, Tried, in_order, key_of, operator_of
 from forager.forage.operators.functions import IMPLEMENT
 from forager.forage.replies import Asking
 from forager.forage.results import WorkFile
@@ -47,6 +47,14 @@ class Bugs(Record, frozen=True):
         """Bugs that became no task, by reason."""
         reasons = Counter(verdict.reason for _, verdict in self.tried if verdict.reason != "valid")
         return dict(sorted(reasons.items()))
+
+    @property
+    def verdicts(self) -> dict[str, dict[str, int]]:
+        """What came of all, by operator."""
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for mutants, verdict in self.tried:
+            found[operator_of(mutants)][verdict.reason] += 1
+        return {operator: dict(sorted(found[operator].items())) for operator in sorted(found)}
 
 
 async def find_bugs(

@@ -315,7 +315,12 @@ class Repository:
                 accept=accept,
                 unusable=self._unusable,
             )
-        found |= {"sites": bugs.sites, "rejected": bugs.rejected, "replies_rejected": bugs.replies_rejected}
+        found |= {
+            "sites": bugs.sites,
+            "rejected": bugs.rejected,
+            "verdicts": bugs.verdicts,
+            "replies_rejected": bugs.replies_rejected,
+        }
         tasks = distinct.tasks
         found["near_duplicates"] = distinct.near_duplicates
         if len(tasks) < self._settings.bugs.total:

@@ -69,6 +69,8 @@ class RepositoryRecord(Record, frozen=True):
     tried: int = 0
     rejected: dict[str, int] = msgspec.field(default_factory=dict)
     """Mutants that became no task, by reason."""
+    verdicts: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
+    """What came of all that were tried, by operator."""
     tasks: int = 0
     mutations: int = 0
     """As asked for."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LARGE = 1_000_000_000
 """Bytes that take more than a moment to read."""
 RUN = "Run directory, or a file of trajectories."
+SETS = "Difficulty"
 
 
 def show(
@@ -61,7 +62,8 @@ def show(
 
 def stats(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run directories or files, compared side by side.")
+        list[Path],
+        typer.Argument(metavar="RUN...|TASKS", help="Runs, compared side by side; or a set of tasks, described."),
     ],
     plot: Annotated[
         Path | None,
@@ -69,12 +71,34 @@ def stats(
             metavar="FILE", help="Draw the distributions: .png or .svg.", show_default=False, rich_help_panel=OUTPUT
         ),
     ] = None,
+    difficulty: Annotated[
+        bool,
+        typer.Option("--difficulty", help="How often each task was resolved, over all runs.", rich_help_panel=SETS),
+    ] = False,
+    tasks: Annotated[
+        Path | None,
+        typer.Option(help="With --difficulty: the tasks meant.", show_default=False, rich_help_panel=SETS),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="With --difficulty: write the tasks with it, as JSON lines; may be the same file.",
+            show_default=False,
+            rich_help_panel=SETS,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Resolved, pass@k, steps, tokens, cost and time; by outcome, tool, source and repository.
 
-    Rates come with 95 % intervals over tasks.
+    Rates come with 95 % intervals over tasks. Of a set of tasks: what it holds, by repository, operator, size and
+    difficulty.
     """
+    from forager.errors import UsageError
+    from forager.inspect.task_set import is_task_set
     from forager.records import encode
     from forager.run.report import Summary
 
@@ -82,7 +106,20 @@ def stats(
         from forager.inspect.plot import check_plot
 
         check_plot(plot)
+    sets = [path for path in runs if is_task_set(path)]
+    if (tasks or out) and not difficulty:
+        raise UsageError("--tasks and -o go with --difficulty")
+    if difficulty and (sets or plot):
+        raise UsageError("--difficulty is read from runs: name them, tasks with --tasks, and no --plot")
+    if sets and len(runs) > 1:
+        raise UsageError(f"{sets[0]} is a set of tasks; describe one at a time, without runs")
     _announce(runs)
+    if difficulty:
+        _difficulty(runs, tasks, out, json=json)
+        return
+    if sets:
+        _describe(sets[0], plot, json=json)
+        return
     summaries = [Summary(path) for path in runs]
     if plot is not None:
         from forager.inspect.plot import draw
@@ -97,6 +134,51 @@ def stats(
     from forager.inspect.stats import render_stats
 
     Console().print(render_stats([summary.report for summary in summaries]))
+
+
+def _describe(path: Path, plot: Path | None, *, json: bool) -> None:
+    """A set of tasks."""
+    from forager.inspect.task_set import SetSummary
+    from forager.records import encode
+
+    summary = SetSummary(path)
+    if plot is not None:
+        from forager.inspect.set_plot import draw_set
+
+        draw_set(summary, plot)
+    if json:
+        print(encode(summary.report).decode())
+        return
+    from rich.console import Console
+
+    from forager.inspect.set_table import render_set
+
+    Console().print(render_set(summary.report))
+
+
+def _difficulty(runs: list[Path], tasks: Path | None, out: Path | None, *, json: bool) -> None:
+    """How often tasks were resolved, and the tasks with it."""
+    from forager.errors import UsageError
+    from forager.files import write_atomic
+    from forager.records import encode, encode_task
+    from forager.run.difficulty import annotated, measure
+    from forager.tasks import load_tasks
+
+    if out is not None and (tasks is None or out.suffix != ".jsonl"):
+        raise UsageError("-o writes the tasks that --tasks names, as JSON lines: -o FILE.jsonl")
+    loaded = load_tasks(tasks) if tasks is not None else None
+    found = measure(runs, loaded)
+    if out is not None and loaded is not None:
+        lines = (encode(encode_task(task)) + b"\n" for task in annotated(loaded, found.by_task))
+        write_atomic(out, b"".join(lines))
+    if json:
+        print(encode(found).decode())
+        return
+    from rich.console import Console
+
+    from forager.inspect.set_table import render_difficulty
+
+    Console().print(render_difficulty(found, out))
 
 
 def _announce(runs: list[Path]) -> None:

@@ -1,8 +1,13 @@
-"""Pictures of runs: rates with their intervals, and how steps, tokens, cost and time are spread. Needs matplotlib."""
+"""Pictures of runs: rates with their intervals, and how steps, tokens, cost and time are spread. Needs matplotlib.
+
+`picture` is for other things, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
@@ -49,19 +54,7 @@ def check_plot(path: Path) -> None:
 
 def draw(summaries: Sequence[Summary], path: Path) -> None:
     """Write a picture of runs. Raises `UsageError` (see `check_plot`), and `UnfitError` when it can't be written."""
-    check_plot(path)
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    panels = _panels(summaries)
-    columns = min(3, len(panels))
-    lines = ceil(len(panels) / columns)
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(4.2 * columns, 3.1 * lines + 0.5), layout="constrained", dpi=150)
-        FigureCanvasAgg(figure)
-        for number, panel in enumerate(panels, 1):
-            panel(figure.add_subplot(lines, columns, number), summaries)
+    with picture(path, [_of(summaries, panel) for panel in _panels(summaries)]) as figure:
         if len(summaries) > 1:
             figure.legend(*_legend(figure, summaries), loc="outside lower center", ncols=3, frameon=False)
         else:
@@ -70,8 +63,27 @@ def draw(summaries: Sequence[Summary], path: Path) -> None:
                 f"{one_line(report.run_id, 60)}: {one_line(report.model, 40)}, {report.finished:,} attempts",
                 fontsize=11,
             )
+
+
+@contextmanager
+def picture(path: Path, panels: Sequence[Callable[[Any], None]]) -> Iterator[Any]:
+    """A figure with these panels, three a line, to be finished in the block; then it is written. Raises as `draw`."""
+    check_plot(path)
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(panels))
+    lines = ceil(len(panels) / columns)
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(4.2 * columns, 3.1 * lines + 0.5), layout="constrained", dpi=150)
+        FigureCanvasAgg(figure)
+        for number, panel in enumerate(panels, 1):
+            panel(figure.add_subplot(lines, columns, number))
+        yield figure
         kind = path.suffix.lower()[1:]
-        with written_aside(path) as file:
+        with written_aside(path) as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"Glyph \d+ ")  # a name's letter that no font has is drawn as a box
             figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
@@ -93,6 +105,10 @@ def _panels(summaries: Sequence[Summary]) -> list[Panel]:
     if any(summary.report.tools.actions for summary in summaries):
         panels.append(_tools)
     return panels
+
+
+def _of(summaries: Sequence[Summary], panel: Panel) -> Callable[[Any], None]:
+    return lambda axes: panel(axes, summaries)
 
 
 def _colour(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ import typer
 
 from forager.asking import LIMITS, RUN, ApiKeyEnv, BaseUrl
 from forager.errors import UsageError
-from forager.running import finish
+from forager.running import command, finish
 
 
 def forage(
@@ -143,6 +144,8 @@ def forage(
                 progress=display,
             )
         console.print(render_forage(report))
+        if report.task_count:
+            print(f"\nWhat the set holds: `{command()} stats {shlex.quote(str(out))}`.")
         return report.task_count > 0
 
     if not finish(work()):

@@ -63,7 +63,7 @@ def show(
 def stats(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...|TASKS", help="Runs, compared side by side; or a set of tasks, described."),
+        typer.Argument(metavar="RUN...", help="Runs, compared side by side; or one set of tasks, described."),
     ],
     plot: Annotated[
         Path | None,

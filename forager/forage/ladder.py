@@ -28,6 +28,8 @@ GOOD = 0.95
 """Share of tests and modules that has to pass for a rung to be the last one."""
 USABLE = 0.5
 """Share from which an environment is of some use."""
+FAIR, FEW = 0.9, 3
+"""Share from which no more than some rungs are tried: the rest mend more than what is wrong."""
 ATTEMPTS = 12
 """Rungs that are tried at most."""
 ENOUGH = 300.0
@@ -157,7 +159,10 @@ async def climb(
             best, name = stand, rung.name
         if best.fault in ("", "final") or stand.fault == "final":
             break
-        if best.run is not None and share(best.run) > USABLE and time.monotonic() - started > ENOUGH:
+        spent = time.monotonic() - started > ENOUGH
+        if best.run is not None and (
+            (share(best.run) > USABLE and spent) or (share(best.run) > FAIR and len(tried) > FEW)
+        ):
             break
     assert best is not None
     if best.run is None:

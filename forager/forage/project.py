@@ -104,7 +104,7 @@ class Project:
             [requirements.of_poetry(name, value) for name, value in poetry.items() if name.lower() != "python"],
             requirements.lines(options),
             _strings(self.setup.get("install_requires")),
-            requirements.lines(self._text("requirements.txt")),
+            [line for line in requirements.lines(self._text("requirements.txt")) if _of_use(line)],
         ]
         return next((found for lines in declared if (found := requirements.from_lines(lines, self.tree))), [])
 

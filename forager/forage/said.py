@@ -119,6 +119,8 @@ def read_words(words: Sequence[str]) -> Said:
         return read_words(rest[rest.index("-m") + 1 :]) if "-m" in rest else Said()
     if program in _RUNNERS and rest[:1] == ["run"]:
         return _installed_by_run(rest[1:])
+    if program == "uvx" or (program == "uv" and rest[:2] == ["tool", "run"]):
+        return read_words(_without_options(rest[2 * (program == "uv") :]))
     if re.fullmatch(r"pip[\d.]*", program) and rest[:1] == ["install"]:
         return _pip(rest[1:])
     if program == "uv" and rest[:2] == ["pip", "install"]:
@@ -154,10 +156,20 @@ def _installed_by_run(words: list[str]) -> Said:
             break
         if not equals and name in takes and words:
             value = words.pop(0)
-        if name == "--with" and requirements.parse(value):
-            said += Said(requirements=(value,))
-        said += _chosen(name, value)
+        if name == "--with":
+            said += Said(requirements=(value,) if requirements.parse(value) else ())
+        else:
+            said += _chosen(name, value)
     return said + read_words(words)
+
+
+def _without_options(words: list[str]) -> list[str]:
+    """The command that `uvx` runs in an environment of its own."""
+    words = list(words)
+    while words and words[0].startswith("-"):
+        if words.pop(0) in ("--with", "--from", "-p", "--python") and words:
+            words.pop(0)
+    return words
 
 
 def _chosen(option: str, value: str) -> Said:
@@ -197,7 +209,8 @@ def _pip(words: Sequence[str]) -> Said:
         elif name == "--all-extras":
             said += Said(extras=(ALL,))
         elif not word.startswith("-"):
-            said += _own(word) or _requirement(word)
+            own = _own(word)
+            said += own if own.extras else _requirement(word)
     return said
 
 

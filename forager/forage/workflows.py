@@ -24,7 +24,7 @@ _WORKFLOW = re.compile(r"\.github/workflows/[^/]+\.ya?ml")
 _ELSEWHERE = re.compile(r"windows|macos|darwin|win32", re.IGNORECASE)
 _VERSION = re.compile(r"(?<![\w.])3\.\d{1,2}(?![\w])")
 _NAMED_TEST = re.compile(r"test|pytest|unit|(^|\W)ci(\W|$)|build|tox|check|python", re.IGNORECASE)
-_NAMED_OTHER = re.compile(r"lint|docs?\b|style|format|mypy|typing|release|publish|deploy|bench|wheel", re.IGNORECASE)
+_NAMED_OTHER = re.compile(r"lint|doc|style|format|mypy|typing|release|publish|deploy|bench|wheel", re.IGNORECASE)
 
 
 class Job(Record, frozen=True):
@@ -58,7 +58,7 @@ def _worth(job: Job) -> tuple[bool, bool, bool, int]:
 def _github(tree: Mapping[str, bytes]) -> Iterator[Job]:
     for path in sorted(path for path in tree if _WORKFLOW.fullmatch(path))[:MOST]:
         workflow = _yaml(tree[path])
-        for key, job in _table(workflow.get("jobs")).items():
+        for key, job in list(_table(workflow.get("jobs")).items())[:MOST]:
             if isinstance(job, dict) and (found := _job(f"{path}, job {key}", job, _table(workflow.get("env")))):
                 yield found
 
@@ -95,16 +95,25 @@ def _reduced(matrix: Mapping[str, Any]) -> dict[str, Any]:
     for key, values in matrix.items():
         if key in ("include", "exclude") or not isinstance(values, list) or not values:
             continue
-        here = [value for value in values if not _ELSEWHERE.search(str(value)[:200])] or values
-        chosen[key] = next((value for value in here if str(value)[:20] == "3.11"), here[0])
+        here = [value for value in values if not _elsewhere(value)] or values
+        chosen[key] = next((value for value in here if value == "3.11"), here[0])
     included = [entry for entry in _list(matrix.get("include")) if isinstance(entry, dict)]
     for entry in included:
-        if all(entry[key] == chosen[key] for key in entry if key in chosen) and set(entry) & set(chosen):
+        if set(entry) & set(chosen) and all(_same(entry[key], chosen[key]) for key in entry if key in chosen):
             chosen |= {key: value for key, value in entry.items() if key not in chosen}
     if not chosen and included:
-        here = [e for e in included if not any(_ELSEWHERE.search(str(v)[:200]) for v in e.values())] or included
-        chosen = dict(next((e for e in here if "3.11" in map(str, e.values())), here[0]))
+        here = [e for e in included if not any(map(_elsewhere, e.values()))] or included
+        chosen = dict(next((e for e in here if any(value == "3.11" for value in e.values())), here[0]))
     return chosen
+
+
+def _elsewhere(value: Any) -> bool:
+    return isinstance(value, str) and _ELSEWHERE.search(value) is not None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same text. (What aliases make of a small file can be too large to look at.)"""
+    return isinstance(one, str) and isinstance(other, str) and one == other
 
 
 def _versions(matrix: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import ast
 from forager.models.search.hints import Hints
 from forager.models.search.known import Known
 from forager.models.search.source import Fragment, Span
-from forager.models.search.syntax import Function, Names
+from forager.models.search.syntax import Function, Names, unchecked
 
 Change = tuple[Span, str, str, float, str]
 """Where, the new text, kind, weight, remark."""
@@ -23,6 +23,10 @@ class Changes:
         self.known = known
         self.local = names.bound
         self.unused = names.unused
+        self.idle = [name for name in names.parameters if name in names.unused]
+        """Parameters that nothing reads: mostly a sign that something is missing."""
+        self.unchecked = unchecked(block)
+        self.block = block
         self.words = known.words
         self.attributes = known.own_attributes(block) if isinstance(block, Function) else []
         """What the class around sets on `self`."""

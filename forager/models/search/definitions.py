@@ -71,6 +71,7 @@ class Definitions(Lines):
         given = [names + stars, names[:1], names[:2], names[:1] + stars, stars, []]
         first = self.node.name == "__init__"
         sure = (1.0 if first else 0.25) * (1.0 if self.owner else 0.5)
+        sure *= 2.0 if set(names) & set(self.names.unused) else 1.0
         for rank, parts in enumerate(dict.fromkeys(map(tuple, given))):
             text = f"super().{self.node.name}({', '.join(parts)})"
             weight = sure / (1 + 0.25 * rank)

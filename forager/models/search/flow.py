@@ -85,7 +85,7 @@ class Flow(Changes):
         if isinstance(last, ast.Call) and len(last.args) == 1 and isinstance(last.args[0], ast.Name):
             called = self.fragment.text(last.func)
             for rank, name in enumerate(n for n in reversed(self.local) if n != last.args[0].id):
-                weight = 0.4 / (1 + 0.1 * rank)
+                weight = 0.7 / (1 + 0.1 * rank)
                 self.put(node, f"{text} + {called}({name})", "operand", weight, f"add `{called}({name})`")
         elif isinstance(last, ast.Name | ast.Attribute):
             for name in [n for n in self.unused if n != self.fragment.text(last)][:3]:

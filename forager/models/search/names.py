@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from itertools import pairwise
 
 from forager.models.search.changes import Changes, short
@@ -18,7 +19,7 @@ class Names(Changes):
         if node.id in self.local:
             for name in self.local:
                 if name != node.id:
-                    weight = 0.35 if name in self.unused else 0.1
+                    weight = 1.2 if name in self.idle else 0.4 if name in self.unused else 0.1
                     self.put(node, name, "variable", weight, f"use `{name}` instead of `{node.id}`")
         elif node.id in self.hints.missing_names:
             for name in self.local:
@@ -50,6 +51,19 @@ class Names(Changes):
             self._copied(value, 1.0 if text == target else 0.3)
             self._defaulted(value)
 
+    def on_BinOp(self, node: ast.BinOp) -> None:
+        """A name as a side of a sum or product, where neighbours have a sum of another: `x` to `x - f(x)`."""
+        for side in (node.left, node.right):
+            if not isinstance(side, ast.Name):
+                continue
+            for pattern in ast.walk(self.block):
+                if not (isinstance(pattern, ast.BinOp) and isinstance(pattern.op, ast.Add | ast.Sub)):
+                    continue
+                names = {n.id for n in ast.walk(pattern) if isinstance(n, ast.Name)} & set(self.local)
+                if len(names) == 1 and side.id not in names and pattern is not node:
+                    text = re.sub(rf"\b{names.pop()}\b", side.id, self.fragment.text(pattern))
+                    self.put(side, f"({text})", "operand", 0.6, f"use `{short(text)}` instead of `{side.id}`")
+
     def on_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
             self._copied(node.value, 0.2)
@@ -71,7 +85,8 @@ class Names(Changes):
                 continue
             if default.value is None:
                 for rank, name in enumerate(self.known.named_like(parameter.arg)[:12]):
-                    weight = (0.9 if self.hints.none else 0.4) / (1 + 0.2 * rank)
+                    bare = parameter.arg in self.unchecked
+                    weight = (2.0 if bare and self.hints.none else 0.6 if bare else 0.2) / (1 + 0.2 * rank)
                     self.put(default, name, "default", weight, f"use `{name}` as the default of `{parameter.arg}`")
                 for text in ("()", "0", "''"):
                     self.put(default, text, "default", 0.1, f"use `{text}` as the default of `{parameter.arg}`")
@@ -100,7 +115,8 @@ class Names(Changes):
         if not isinstance(value, ast.Name | ast.Attribute | ast.Call):
             return
         text = self.fragment.text(value)
-        weight = 0.9 if self.hints.none else 0.2
+        bare = text in self.unchecked
+        weight = 2.0 if bare and self.hints.none else 0.5 if bare or self.hints.none else 0.1
         for rank, other in enumerate([*_EMPTY, *self.known.named_like(text)[:3]]):
             remark = f"use `{other}` where `{short(text)}` is None or empty"
             self.put(value, f"{text} or {other}", "operand", weight / (1 + 0.25 * rank), remark)

@@ -14,9 +14,11 @@ PRIORS = {
     "import": 1.0, "condition": 0.9, "filter": 0.5, "yield": 0.8, "await": 0.8, "format": 0.8, "removed": 0.5,
     "attribute": 0.7, "exit": 0.3, "twin": 0.5, "assignment": 0.7, "raise": 0.1, "guard": 0.4,
 }  # fmt: skip
-"""Measured on random mutants of small packages; only the order matters."""
+"""Measured on random mutants of small packages; only ratios matter."""
 
 
+CROWD = 0.3
+"""How much a kind of which there are many candidates has to share its prior among them."""
 SIGNATURE = 0.8
 """What the lines before a function's first statement have of the function's score: no tracer sees them run."""
 
@@ -26,11 +28,17 @@ def rank(found: list[Candidate], suspects: list[Suspect], fragments: list[Fragme
     """The candidates, likeliest first; equal ones in source order, so that the order is always the same."""
     scores = line_scores(suspects, fragments, hints, traceback)
 
-    def value(candidate: Candidate) -> float:
+    shares: dict[str, float] = {}
+    chances: list[float] = []
+    for candidate in found:
         suspicion = scores.get((candidate.path, candidate.line), 0.05)
-        return suspicion**3 * PRIORS[candidate.kind] * candidate.weight * _hinted(candidate, hints)
-
-    values = {id(c): value(c) for c in found}
+        chance = suspicion**3 * candidate.weight * _hinted(candidate, hints)
+        shares[candidate.kind] = shares.get(candidate.kind, 0.0) + chance
+        chances.append(chance)
+    values = {
+        id(c): PRIORS[c.kind] * chance / (shares[c.kind] ** CROWD if chance else 1.0)
+        for c, chance in zip(found, chances, strict=True)
+    }
     return sorted(found, key=lambda c: (-values[id(c)], c.path, c.first, c.lines))
 
 

@@ -37,6 +37,29 @@ class Names:
         return list(dict.fromkeys([*unused, *local, *self.bound]))
 
 
+def unchecked(node: ast.AST) -> set[str]:
+    """Parameters that are None by default, and that the function never asks for whether they are."""
+    if not isinstance(node, Function):
+        return set()
+    a = node.args
+    pairs = [
+        *zip(reversed(a.args), reversed(a.defaults), strict=False),
+        *zip(a.kwonlyargs, a.kw_defaults, strict=True),
+    ]
+    found = {p.arg for p, default in pairs if isinstance(default, ast.Constant) and default.value is None}
+    for child in ast.walk(node):
+        match child:
+            case ast.Compare(left=tested, comparators=[ast.Constant(value=None)]):
+                found -= {tested.id} if isinstance(tested, ast.Name) else set()
+            case ast.BoolOp(values=parts):
+                found -= {part.id for part in parts if isinstance(part, ast.Name)}
+            case ast.If(test=ast.Name(id=name)) | ast.IfExp(test=ast.Name(id=name)):
+                found.discard(name)
+            case ast.UnaryOp(op=ast.Not(), operand=ast.Name(id=name)):
+                found.discard(name)
+    return found
+
+
 def functions(tree: ast.AST) -> list[Function]:
     """All functions, those inside others too, in source order."""
     return sorted((n for n in ast.walk(tree) if isinstance(n, Function)), key=lambda n: n.lineno)

@@ -50,8 +50,9 @@ class Borrowed(Lines):
         """`pass` where something stands below the same first line elsewhere."""
         for node in syntax.inside(self.node):
             if isinstance(node, ast.For | ast.While | ast.If | ast.With) and isinstance(node.body[0], ast.Pass):
+                indent = "\n" + " " * node.body[0].col_offset
                 for rank, text in enumerate(dict.fromkeys(self.known.bodies[header(node)])):
-                    self.insert(node.body[0], text, "twin", 1.5 / (1 + rank))
+                    self.replace(node.body[0], text.replace("\n", indent), "twin", 1.5 / (1 + rank))
 
     def _guards(self, own: set[int]) -> None:
         """Checks that functions alike begin with, and this one does not."""

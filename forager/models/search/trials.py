@@ -37,8 +37,9 @@ class Reporter:
             os.write(self.pipe, b".")
 
     def pytest_exception_interact(self, call: Any) -> None:
-        message = str(call.excinfo.value).split("\n")[0]
-        os.write(self.pipe, f" {call.excinfo.typename}: {message[:100]}".encode(errors="replace"))
+        kind, lines = call.excinfo.typename, str(call.excinfo.value).split("\n")
+        reason = lines[-1].lstrip("E ") if kind == "CollectError" else f"{kind}: {lines[0]}"
+        os.write(self.pipe, f" {reason[:110]}".encode(errors="replace"))
 
 
 def run(learning: bool = False) -> tuple[bool, str]:

@@ -70,6 +70,20 @@ def f(items, size, strict=False):
         ("return None", "return item"),
         ("return size", "return not size"),
         ("size = item.lower()", "size = item.upper()"),
+        ("size = item.keys()", "size = item.values()"),
+        ("size = sorted(item)", "size = list(item)"),
+        ("for a, b in item: g(b, a)", "for b, a in item: g(b, a)"),
+        ("a, b = item", "b, a = item"),
+        ("size = size", "size = dict(size)"),
+        ("size = item", "size = item or {}"),
+        ("if True: g()", "if strict: g()"),
+        ("size = [i for i in item]", "size = [i for i in item if i]"),
+        ("break", "return item"),
+        ("size = '-'", "size = '_'"),
+        ("size = '%s' % item", "size = '%r' % item"),
+        ("size = f'{item}'", "size = f'{item!r}'"),
+        ("size = '{size}'.format()", "size = '{size}'.format(size=size)"),
+        ("yield item", "yield from item"),
     ],
 )
 def test_typical_faults_are_undone(faulty: str, right: str) -> None:
@@ -89,6 +103,48 @@ def test_what_was_taken_out_is_put_back() -> None:
 
     fills = "def f(items):\n    out = []\n    for item in items:\n        g(item)\n    return out"
     assert leads_to(fills, fills.replace("g(item)", "g(item)\n        out.append(item)"))
+
+
+def test_what_stands_in_code_alike_is_borrowed() -> None:
+    sibling = "def g(d):\n    out = make()\n    return out\n\ndef f(d):\n    out = None\n    return out"
+    assert leads_to(sibling, sibling.replace("None", "make()"))
+
+    loops = "def g(a):\n    for x in LIST:\n        if x: return a\n\ndef f(a):\n    for x in LIST:\n        pass"
+    assert leads_to(loops, loops.replace("pass", "if x: return a"))
+
+    sums = "def f(hour):\n    minute = (hour - int(hour)) * 60\n    second = minute * 60\n    return second"
+    assert leads_to(sums, sums.replace("= minute *", "= (minute - int(minute)) *"))
+
+
+def test_what_a_definition_lost_is_given_back() -> None:
+    error = "class Bad(Exception):\n    def __init__(self, text, more=None):\n        self.more = more"
+    fixed = error.replace("        self.more", "        super().__init__(text)\n        self.more")
+    assert leads_to(error, fixed)
+
+    curried = "@curry\ndef g(a, b):\n    return a\n\ndef f(a, b):\n    return b"
+    assert leads_to(curried, curried.replace("def f", "@curry\ndef f"))
+
+    static = "class A:\n    def f(a):\n        return a"
+    assert leads_to(static, static.replace("    def", "    @staticmethod\n    def"))
+
+    default = "LONG = 'a'\n\ndef f(a, form=None):\n    return g(a, form)"
+    assert leads_to(default, default.replace("None", "LONG"))
+
+    lost = "import re\n\ndef f(a):\n    return os.sep + re.escape(a)"
+    hints = read_hints("", "E   NameError: name 'os' is not defined")
+    assert leads_to(lost, lost.replace("import re", "import re\nimport os"), hints)
+
+
+def test_arguments_that_an_error_names_are_passed() -> None:
+    hints = read_hints("", "E   TypeError: g() got an unexpected keyword argument 'value'")
+    assert leads_to("def f(a, now):\n    return g(a, value=now)", "def f(a, now):\n    return g(a, now=now)", hints)
+    hints = read_hints("", "E   TypeError: g() missing 1 required keyword-only argument: 'sep'")
+    assert leads_to("def f(re_sep):\n    return g()", "def f(re_sep):\n    return g(sep=re_sep)", hints)
+
+
+def test_a_class_level_statement_read_by_itself_gives_candidates_inside_it() -> None:
+    fragment = Fragment("a.py", 44, ["    limit = 3"])
+    assert {c.first for c in candidates([fragment], Hints())} == {44}
 
 
 def test_swapped_branches_are_undone_by_the_opposite_condition() -> None:

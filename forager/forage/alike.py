@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from math import ceil
 
 from forager.records import Record, Task
 from forager.sketch import Sketch, likeness, sketch_of
 
 THRESHOLD = 0.8
 """From which likeness on, 0 to 1, two tasks are near-duplicates."""
-KEYS = 8
-"""Smallest hashes of a patch by which others are found: two that are 0.6 alike share none of them once in 1,500."""
+LEAST = 2 * THRESHOLD - 1
+"""How alike patches have to be at least: statements that are the same bring the mean up to the threshold."""
 
 _ABOUT_PLACE = re.compile(
     r"diff --git|index |--- |\+\+\+ |@@|(old|new|deleted file|new file) mode|similarity|rename|\\ No newline"
@@ -66,15 +67,21 @@ class Alike:
 
     def _take(self, look: Look) -> None:
         self._ids.add(look.instance_id)
-        for key in look.patch[:KEYS]:
+        for key in _keys(look.patch):
             self._by_key[key].append(look)
 
     def _find(self, look: Look) -> str:
-        near = {other.instance_id: other for key in look.patch[:KEYS] for other in self._by_key.get(key, ())}
+        near = {other.instance_id: other for key in _keys(look.patch) for other in self._by_key.get(key, ())}
         for other in near.values():
             if alike(look, other) >= THRESHOLD:
                 return other.instance_id
         return self._beside._find(look) if self._beside is not None else ""
+
+
+def _keys(patch: Sketch) -> Sketch:
+    """The smallest hashes of a patch. Two that are at least `LEAST` alike have one of these in common: the smallest
+    that both have at all (prefix filtering: Chaudhuri et al. 2006, "A primitive operator for similarity joins")."""
+    return patch[: len(patch) - ceil(LEAST * len(patch)) + 1]
 
 
 def look_at(task: Task) -> Look:

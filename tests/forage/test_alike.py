@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from forager.forage.alike import Alike, alike, look_at
+import random
+from itertools import combinations
+
+from forager.forage.alike import THRESHOLD, Alike, alike, look_at
 from forager.forage.diffs import unified
 from forager.records import Task
 
@@ -56,3 +59,20 @@ def test_different_places_with_the_same_words_are_not() -> None:
     two = task("two", b"text.strip()", b"text", said=said)
     assert alike(look_at(one), look_at(two)) < 0.6
     assert Alike([one]).add(two) == ""
+
+
+def test_none_is_missed_among_many() -> None:
+    chance = random.Random(7)
+    words = [f"word{n}" for n in range(60)]
+    tasks = []
+    for number in range(300):
+        text = list(words)
+        for _ in range(chance.randrange(5)):
+            text[chance.randrange(60)] = f"other{number}"
+        said = f"statement {number % 3} in words that only some have, others not {number % 3}"
+        tasks.append(Task(instance_id=str(number), repo="a", problem_statement=said, patch="+" + " ".join(text)))
+    seen = Alike()
+    kept = [task for task in tasks if not seen.add(task)]
+    looks = [look_at(task) for task in kept]
+    assert 3 < len(kept) < 290
+    assert all(alike(one, other) < THRESHOLD for one, other in combinations(looks, 2))

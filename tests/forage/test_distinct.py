@@ -62,13 +62,13 @@ async def test_two_copies_of_one_package_give_different_tasks(
     copies = [make(tmp_path / name) for name in ("first", "second")]
     commits = [commit(path, f"Begin {path.name}", FILES) for path in copies]
     names = [str(path) for path in copies]
-    together = await forage(engine, names, tmp_path / "together", mutations=3, runs=2)
+    together = await forage(engine, names, tmp_path / "together", mutations=2, runs=2)
     tasks = load_tasks(together.tasks)
     assert distinct(tasks)
-    assert [task.base_commit for task in tasks] == [commits[0]] * 3 + [commits[1]] * 3
+    assert [task.base_commit for task in tasks] == [commits[0]] * 2 + [commits[1]] * 2
     apart = tmp_path / "apart"
-    await forage(engine, names[:1], apart, mutations=3, runs=2)
-    later = await forage(engine, names, apart, mutations=3, runs=2)
+    await forage(engine, names[:1], apart, mutations=2, runs=2)
+    later = await forage(engine, names, apart, mutations=2, runs=2)
     assert [task.instance_id for task in load_tasks(later.tasks)] == [task.instance_id for task in tasks]
 
 

@@ -63,7 +63,7 @@ _BUILDS: tuple[tuple[Failure, str], ...] = (
         r"|Unknown compiler|No CMAKE_\w+_COMPILER|Rust (compiler|toolchain)|rustc.* not (found|installed)"
         r"|cargo.* not (found|installed)|can't find Rust|(cmake|CMake|ninja|swig|go|nvcc|make)\b.{0,40}"
         r"(not found|No such file|must be installed|executable does not exist)|No Fortran compiler"
-        r"|No such file or directory: '(gcc|g\+\+|cc|make|cmake|cargo|rustc|go|swig|ninja|nvcc|gfortran)'",
+        r"|No such file or directory: '[A-Za-z][\w+-]*'",  # a program, looked for on the path
     ),
     (
         "needs_library",

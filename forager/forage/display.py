@@ -40,6 +40,8 @@ class ForageDisplay:
             self._note = event.text
         else:
             self._began.setdefault(event.repository, time.monotonic())
+            if event.kind == "started":  # perhaps again, for others in place of near-duplicates
+                self._ended.pop(event.repository, None)
             if event.kind == "finished":
                 self._ended[event.repository] = time.monotonic()
             if event.kind != "note":

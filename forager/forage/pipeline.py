@@ -154,6 +154,8 @@ async def _all(
         refused: set[str] = set()
         while dropped := directory.near_duplicates(tasks):
             refused |= dropped
+            text = f"{len(dropped)} of its tasks are near-duplicates of others; looking for more"
+            tell(Event(kind="stage", repository=name, text=text, stage=record.stage))
             again, tasks = await through(name, beside=directory.seen, refused=refused)
             record = structs.replace(again, seconds=round(record.seconds + again.seconds, 2))
         directory.add(record, tasks)

@@ -89,17 +89,20 @@ async def make_reach(
     baseline: Baseline,
     files: Iterable[str],
     *,
+    seconds: float = 3600.0,
     report: Report | None = None,
     attempt: str = "",
 ) -> Reach:
     """The map of `files` (paths of the package's own code), by one run of the suite's clean code under coverage.
+
+    `seconds` is the longest that this run is worth.
 
     Raises `ForageError` or `BuildError` where it cannot be had, `InfrastructureError` for what another try may mend.
     """
     tag = f"forager/coverage:{digest([suite.image, _SCRIPT])[:16]}"
     await add_layer(engine, parent=suite.image, tag=tag, kind="coverage", script=_SCRIPT, network=True, report=report)
     try:
-        return await _record(engine, suite, tag, baseline, files, attempt)
+        return await _record(engine, suite, tag, baseline, files, seconds, attempt)
     finally:
         await _remove(engine, tag)
 
@@ -117,7 +120,13 @@ async def _remove(engine: Engine, tag: str) -> None:
 
 
 async def _record(
-    engine: Engine, suite: Suite, image: str, baseline: Baseline, files: Iterable[str], attempt: str
+    engine: Engine,
+    suite: Suite,
+    image: str,
+    baseline: Baseline,
+    files: Iterable[str],
+    seconds: float,
+    attempt: str,
 ) -> Reach:
     folder = f"/tmp/.forager-reach-{secrets.token_hex(8)}"
     job = {
@@ -137,7 +146,7 @@ async def _record(
                 sandbox,
                 workdir=suite.workdir,
                 test_command=suite.test_command,
-                timeout=4 * baseline.limit + 60,
+                timeout=min(4 * baseline.limit + 60, seconds),
                 args=("-p", "forager_recorder"),
             )
         except CapExceeded as error:
@@ -146,7 +155,7 @@ async def _record(
             f"r={folder}/reach.json; [[ -f $r && ! -L $r ]] && timeout -k 1 60 head -c {_LARGEST} -- $r", timeout=90
         )
     if not run.complete or run.timed_out:
-        raise ForageError("the suite does not reach its end under coverage")
+        raise ForageError(f"the suite does not reach its end under coverage (in {run.seconds:.0f} s)")
     try:
         found = msgspec.json.decode(text, type=_Recorded)
     except msgspec.MsgspecError as error:
@@ -249,6 +258,8 @@ class _Kept(Record, frozen=True):
     key: str
     reach: Reach | None
     problem: str = ""
+    seconds: float = 0.0
+    """What the run was given. A map that could not be had in that time may be had in more."""
 
 
 def reach_key(suite: Suite, baseline: Baseline, sources: Mapping[str, bytes]) -> str:
@@ -265,19 +276,23 @@ def _read(path: Path) -> _Kept | None:
         return None
 
 
-async def kept_reach(path: Path, key: str, make: Callable[[], Awaitable[Reach]], report: Report) -> Reach | None:
+async def kept_reach(
+    path: Path, key: str, make: Callable[[], Awaitable[Reach]], report: Report, seconds: float
+) -> Reach | None:
     """The map in the file at `path` if it was made under the same `key`, otherwise a new one, written there.
+
+    `seconds` is what making it is given.
 
     None where it cannot be had: that is kept too, unless it is the engine's or the network's fault.
     """
     kept = await asyncio.to_thread(_read, path)
-    if kept is not None and kept.key == key:
+    if kept is not None and kept.key == key and (kept.reach is not None or kept.seconds >= seconds):
         return kept.reach
     try:
         kept = _Kept(key=key, reach=await make())
     except (ForageError, BuildError) as error:
         report(f"no map of which test runs which lines: {error}; every mutant runs the whole suite")
-        kept = _Kept(key=key, reach=None, problem=str(error))
+        kept = _Kept(key=key, reach=None, problem=str(error), seconds=seconds)
     except SandboxError as error:
         report(f"no map of which test runs which lines this time: {error}")
         return None

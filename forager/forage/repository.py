@@ -455,20 +455,27 @@ class Repository:
         self, source: Source, suite: Suite, baseline: Baseline, sources: Mapping[str, bytes]
     ) -> Reach | None:
         """Which test runs which lines, where knowing it saves more than it costs."""
-        if baseline.seconds < LEAST or baseline.seconds * self._settings.bugs.total < WORTH:
+        saved = baseline.seconds * self._settings.bugs.total
+        if baseline.seconds < LEAST or saved < WORTH:
             return None
 
         async def make() -> Reach:
             async with self._slots.tests:
                 found = await make_reach(
-                    self._engine, suite, baseline, sources, report=self._note, attempt=f"{self.name} coverage"
+                    self._engine,
+                    suite,
+                    baseline,
+                    sources,
+                    seconds=saved,
+                    report=self._note,
+                    attempt=f"{self.name} coverage",
                 )
             self._note(f"mapped which of {len(found.tests)} tests runs which lines; {len(found.always)} run always")
             return found
 
         self._enter("map")
         return await kept_reach(
-            self._directory.reach(source.spec), reach_key(suite, baseline, sources), make, self._note
+            self._directory.reach(source.spec), reach_key(suite, baseline, sources), make, self._note, saved
         )
 
     def _told(self, mutants: Mutants, verdict: Verdict) -> None:

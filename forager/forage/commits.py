@@ -8,7 +8,7 @@ SWE-bench. A test that could not even be imported before, and passes after, coun
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -17,23 +17,24 @@ from msgspec import structs
 
 from forager.errors import BuildError, CapExceeded, ForageError, SandboxError
 from forager.evaluate.testrun import TestRun, file_of, run_tests
-from forager.forage import dated, detect, history
+from forager.forage import detect, history
 from forager.forage.commit_statement import CLOSING, commit_statement
 from forager.forage.giveaway import functions_in
+from forager.forage.ladder import climb
 from forager.forage.linked import Issues
 from forager.forage.mining import Candidate
+from forager.forage.project import Project
 from forager.forage.source import Source
 from forager.forage.statement import Detail
 from forager.forage.validate import CAPS, HASH_SEEDS
 from forager.forage.written import Material, Written
 from forager.images.environment import WORKDIR, ensure_environment, freeze
+from forager.images.index import tells_times
 from forager.records import Environment, Record, Task, digest
 from forager.sandbox.control import quote
 from forager.sandbox.docker import open_sandbox
 from forager.sandbox.engine import Engine
 
-EXTENSIONS = 3
-"""Rounds of adding what the tests say is missing."""
 GOOD = 0.9
 """Share of a commit's tests that have to pass with it for its environment to be looked for no further."""
 
@@ -187,7 +188,7 @@ class Miner:
         async with self._planning.setdefault(key, asyncio.Lock()):  # those that come after may have it for nothing
             known = list(self._found.get(key, ()))
             if not known:
-                return await self._climbed(key, plans, candidate, files)
+                return await self._climbed(key, base, candidate, files)
         for environment, share in reversed(known):
             here = structs.replace(environment, commit=candidate.base)
             image = await self._image(here)
@@ -195,12 +196,12 @@ class Miner:
             if _share(run) >= 0.9 * share:
                 return here, image, run
         async with self._planning[key]:
-            return await self._climbed(key, plans, candidate, files)
+            return await self._climbed(key, base, candidate, files)
 
     async def _climbed(
-        self, key: str, plans: Sequence[Environment], candidate: Candidate, files: Mapping[str, bytes]
+        self, key: str, base: Environment, candidate: Candidate, files: Mapping[str, bytes]
     ) -> tuple[Environment, str, TestRun]:
-        environment, run = await self._climb(plans, candidate, files)
+        environment, run = await self._climb(base, candidate, files)
         async with self._builds:
             pinned = await freeze(self._engine, environment, self._note)
         if _passed(run):
@@ -208,27 +209,25 @@ class Miner:
         return pinned, await self._image(pinned), run
 
     async def _climb(
-        self, plans: Sequence[Environment], candidate: Candidate, files: Mapping[str, bytes]
+        self, base: Environment, candidate: Candidate, files: Mapping[str, bytes]
     ) -> tuple[Environment, TestRun]:
-        """The first variant of the first plan that can be built in which nearly all of the commit's tests pass; or
-        the one in which most do. Where most fail, the one of the newest commit is tried too."""
+        """The first rung of the ladder in which nearly all of the commit's tests pass; or the one in which most do.
+        Where most fail, the environment of the newest commit is tried too."""
+
+        async def attempt(environment: Environment) -> TestRun:
+            return await self._first(await self._image(environment), candidate)
+
+        project = await asyncio.to_thread(Project, self._source.name, files)
+        date = history.iso(candidate.commit.time) if await tells_times() else ""
         failed: BuildError | None = None
         best: tuple[Environment, TestRun] | None = None
-        for plan in plans:
-            for variant in dated.variants(plan, files):
-                try:
-                    found = await self._extended(variant, candidate, files)
-                except BuildError as error:
-                    self._note(f"{error}\n{error.log[-20_000:]}")
-                    failed = failed or error
-                    continue
-                if best is None or _share(found[1]) > _share(best[1]):
-                    best = found
-                if _share(found[1]) >= GOOD or found[1].timed_out:
-                    return found
-            if best is not None:
-                break
-        if best is not None and _share(best[1]) > POOR:
+        try:
+            found = await climb(project, base, attempt, self._note, {}, date=date, good=GOOD)
+        except BuildError as error:
+            failed = error
+        else:
+            best = found.environment, found.run
+        if best is not None and (_share(best[1]) > POOR or best[1].timed_out):
             return best
         async with self._asking:
             if self._at_head is not None:
@@ -236,35 +235,14 @@ class Miner:
         if self._head is not None:
             here = structs.replace(self._head, commit=candidate.base)
             try:
-                found = here, await self._first(await self._image(here), candidate)
+                other = await self._first(await self._image(here), candidate)
             except BuildError as error:
                 self._note(f"{error}\n{error.log[-20_000:]}")
             else:
-                best = found if best is None or _share(found[1]) > _share(best[1]) else best
+                best = (here, other) if best is None or _share(other) > _share(best[1]) else best
         if best is not None:
             return best
         raise failed or BuildError("no environment to build")
-
-    async def _extended(
-        self, plan: Environment, candidate: Candidate, files: Mapping[str, bytes]
-    ) -> tuple[Environment, TestRun]:
-        """An environment with what the commit's tests say is missing, and their last run."""
-        run = await self._first(await self._image(plan), candidate)
-        own = {part.removesuffix(".py") for path in files for part in path.split("/")[:2]}
-        for _ in range(EXTENSIONS):
-            wider = detect.extend(plan, _words(run), own)
-            if wider is None:
-                break
-            self._note(f"the tests ask for more: {', '.join(sorted({*wider.packages} - {*plan.packages}))}")
-            try:
-                again = await self._first(await self._image(wider), candidate)
-            except BuildError as error:
-                self._note(f"{error}\n{error.log[-20_000:]}")
-                break
-            if len(_passed(again)) < len(_passed(run)):
-                break
-            plan, run = wider, again
-        return plan, run
 
     async def _image(self, environment: Environment) -> str:
         async with self._builds:
@@ -413,11 +391,6 @@ def _passed(run: TestRun) -> list[str]:
 def _failed(run: TestRun, test: str) -> bool:
     """Whether a test failed, or could not be run: its module was not importable, or did not have it."""
     return run.outcomes.get(test, "error") in ("failed", "error")
-
-
-def _words(run: TestRun) -> str:
-    """What a run says of its failures."""
-    return "\n".join((*run.failures.values(), "" if run.complete and run.outcomes else run.output))
 
 
 def _last_line(text: str) -> str:

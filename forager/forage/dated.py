@@ -1,14 +1,14 @@
 """Environments of an earlier time: what a repository's lock files pinned then, and runners of some years ago.
 
-An index seldom says when a release came out, so that `latest before a date` cannot be asked of it. A lock file that
-was committed with the code says better what the code was tested with.
+Many an index does not say when a release came out, so that `latest before a date` cannot be asked of it. A lock file
+that was committed with the code says what the code was tested with.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from msgspec import structs
@@ -22,19 +22,6 @@ OLDER = ("pytest<9", "pytest<8", "pytest<7")
 
 _LOCKS = ("uv.lock", "poetry.lock", "pdm.lock")
 _PINNED = re.compile(r"([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*==\s*([\w.!+-]+)\s*(?:;.*)?\\?")
-
-
-def variants(plan: Environment, files: Mapping[str, bytes]) -> Iterator[Environment]:
-    """An environment as its lock files had it, as it is, and with older runners; each once."""
-    locked = pinned(plan, locks(files))
-    seen: set[tuple[str, ...]] = set()
-    for base in (locked, plan):
-        if base.packages not in seen:
-            seen.add(base.packages)
-            yield base
-    for runner in OLDER:
-        others = [text for text in locked.packages if requirements.name(text) != "pytest"]
-        yield structs.replace(locked, packages=tuple(sorted([*others, runner], key=str.lower)))
 
 
 def pinned(plan: Environment, versions: Mapping[str, str]) -> Environment:

@@ -21,7 +21,6 @@ from forager.forage.detect import plans_for
 from forager.forage.missing import extend, extend_build
 from forager.forage.project import Project
 from forager.images.build import Report
-from forager.images.environment import VENV
 from forager.records import Environment, digest
 
 GOOD = 0.95
@@ -43,30 +42,29 @@ Fault = Literal["", "dependencies", "install", "tests", "final"]
 """What is wrong with a rung: nothing; its dependencies or the repository cannot be installed; tests fail; something
 that no other rung mends."""
 
-_PIP = f"uv pip install --python {VENV}/bin/python"
-UNISOLATED = f"{_PIP} --no-build-isolation --editable ."
-IN_TREE = f"""{_PIP} . && python - <<'END'
-# Installed, and then the tree put in the place of the copy: what is imported is the working tree.
+UNISOLATED = "python -m pip install --no-build-isolation --editable ."
+IN_TREE = """# As pip install --editable would: installed, and then the tree put in the place of the copy.
+python -m pip install . && python - <<'END'
 import importlib.metadata, json, os, pathlib, shutil, sysconfig
 pure = pathlib.Path(sysconfig.get_path("purelib"))
 tree = pathlib.Path.cwd()
 roots = set()
 for dist in importlib.metadata.distributions(path=[str(pure)]):
-    url = json.loads(dist.read_text("direct_url.json") or "{{}}").get("url", "")
+    url = json.loads(dist.read_text("direct_url.json") or "{}").get("url", "")
     if url != tree.as_uri():
         continue
     for file in dist.files or ():
         copy = pathlib.Path(os.path.normpath(pure / file))
         if not copy.is_relative_to(pure) or file.parts[0].endswith((".dist-info", ".data")) or not copy.is_file():
             continue
-        for root in (tree, tree / "src", tree / "lib", tree / "python"):
+        for root in (tree / "src", tree / "lib", tree / "python", tree):
             if (root / file).exists() or (root / file).parent.is_dir() and len(file.parts) > 1:
                 roots.add(str(root))
                 if not (root / file).exists():
                     shutil.copyfile(copy, root / file)
                 copy.unlink()
                 break
-(pure / "testbed.pth").write_text("".join(f"{{root}}\\n" for root in sorted(roots)))
+(pure / "testbed.pth").write_text("".join(f"{root}\\n" for root in sorted(roots)))
 END"""
 """Installs what cannot be installed in editable mode, or does not work so."""
 
@@ -130,18 +128,19 @@ async def climb(
     tried: dict[str, str],
     *,
     date: str = "",
+    good: float = GOOD,
 ) -> Climbed:
     """The environment in which most tests pass, unless an earlier one is good enough.
 
-    `attempt` builds one and runs the suite in it. `date` (ISO 8601) is that of the repository, where the index can be
-    asked for releases before it. `tried` is filled as the rungs are tried. Raises the `BuildError` or `CapExceeded`
-    of the rung that came furthest if no suite ran in any.
+    `good` is the share of tests that is. `attempt` builds one and runs the suite in it. `date` (ISO 8601) is that of
+    the repository, where the index can be asked for releases before it. `tried` is filled as the rungs are tried.
+    Raises the `BuildError` or `CapExceeded` of the rung that came furthest if no suite ran in any.
     """
     started = time.monotonic()
     best: Stand | None = None
     name = ""
     seen: set[str] = set()
-    own = {part.removesuffix(".py") for path in project.tree for part in path.split("/")[:2]}
+    climber = _Climber(attempt, note, project.tree, good)
     for rung in rungs(project, source, date):
         if best is not None and rung.when and best.fault not in rung.when:
             continue
@@ -151,7 +150,7 @@ async def climb(
         if len(tried) >= ATTEMPTS:
             break
         note(f"trying {rung.name}: {', '.join(environment.packages)}")
-        stand = await _stand(environment, attempt, own, note, project.tree)
+        stand = await climber.stand(environment)
         seen |= {digest(environment), digest(stand.environment)}
         tried[rung.name] = stand.words
         note(f"{rung.name}: {stand.words}")
@@ -267,54 +266,61 @@ def _in_tree(best: Environment, run: TestRun | None) -> Environment | None:
 # ------------------------------------------------------------------------------------------- one of them
 
 
-async def _stand(
-    environment: Environment,
-    attempt: Callable[[Environment], Awaitable[TestRun]],
-    own: set[str],
-    note: Report,
-    files: Mapping[str, bytes],
-) -> Stand:
-    """An environment with what its build and its tests say is missing, and how far it comes."""
-    stand = await _once(environment, attempt, note, files)
-    for _ in range(EXTENSIONS):
-        wider = _wider(stand, own)
-        if wider is None:
-            break
-        more = sorted({*wider.packages, *wider.system} - {*stand.environment.packages, *stand.environment.system})
-        note(f"{'the suite' if stand.run else 'the build'} asks for more: {', '.join(more) or 'less'}")
-        other = await _once(wider, attempt, note, files)
-        if other.worth < stand.worth:
-            break
-        stand = other
-    return stand
+class _Climber:
+    """Tries environments, and what their builds and their tests ask for."""
 
+    def __init__(
+        self,
+        attempt: Callable[[Environment], Awaitable[TestRun]],
+        note: Report,
+        files: Mapping[str, bytes],
+        good: float,
+    ) -> None:
+        self._attempt = attempt
+        self._note = note
+        self._files = files
+        self._good = good
+        self._own = {part.removesuffix(".py") for path in files for part in path.split("/")[:2]}
 
-def _wider(stand: Stand, own: set[str]) -> Environment | None:
-    if stand.run is not None:
-        return extend(stand.environment, said(stand.run), own) if stand.fault != "final" else None
-    log = stand.error.log if isinstance(stand.error, BuildError) else ""
-    return extend_build(stand.environment, log, own) if stand.fault != "final" else None
+    async def stand(self, environment: Environment) -> Stand:
+        """How far an environment comes, with what its build and its tests say is missing."""
+        stand = await self._once(environment)
+        for _ in range(EXTENSIONS):
+            wider = self._wider(stand)
+            if wider is None:
+                break
+            before = {*stand.environment.packages, *stand.environment.system}
+            more = ", ".join(sorted({*wider.packages, *wider.system} - before))
+            self._note(f"{'the suite' if stand.run else 'the build'} asks for {f'more: {more}' if more else 'less'}")
+            other = await self._once(wider)
+            if other.worth < stand.worth:
+                break
+            stand = other
+        return stand
 
+    def _wider(self, stand: Stand) -> Environment | None:
+        if stand.fault == "final":
+            return None
+        if stand.run is not None:
+            return extend(stand.environment, said(stand.run), self._own)
+        log = stand.error.log if isinstance(stand.error, BuildError) else ""
+        return extend_build(stand.environment, log, self._own)
 
-async def _once(
-    environment: Environment,
-    attempt: Callable[[Environment], Awaitable[TestRun]],
-    note: Report,
-    files: Mapping[str, bytes],
-) -> Stand:
-    try:
-        run = await attempt(environment)
-    except BuildError as error:
-        note(f"{error}\n{error.log[-SAID:]}")
-        if of_build(error) == "build_hangs":
+    async def _once(self, environment: Environment) -> Stand:
+        try:
+            run = await self._attempt(environment)
+        except BuildError as error:
+            self._note(f"{error}\n{error.log[-SAID:]}")
+            if of_build(error) == "build_hangs":
+                return Stand(environment, "final", error=error)
+            late = str(error).startswith("forager/repository")
+            return Stand(environment, "install" if late else "dependencies", error=error)
+        except CapExceeded as error:
             return Stand(environment, "final", error=error)
-        return Stand(environment, "install" if str(error).startswith("forager/repo") else "dependencies", error=error)
-    except CapExceeded as error:
-        return Stand(environment, "final", error=error)
-    if share(run) >= GOOD and run.complete:
-        return Stand(environment, "", run)
-    hopeless = run.timed_out or (share(run) <= USABLE and of_run(run, files))
-    return Stand(environment, "final" if hopeless else "tests", run)
+        if share(run) >= self._good and run.complete:
+            return Stand(environment, "", run)
+        hopeless = run.timed_out or (share(run) <= USABLE and of_run(run, self._files))
+        return Stand(environment, "final" if hopeless else "tests", run)
 
 
 def passed(run: TestRun) -> int:

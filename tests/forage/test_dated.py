@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forager.forage.dated import locks, pinned, variants
+from forager.forage.dated import locks, pinned
 from forager.records import Environment
 
 PLAN = Environment(source="x", packages=("click>=8", "pytest", "werkzeug>=3"))
@@ -38,10 +38,3 @@ def test_requirement_files_that_pin_are_locks_too() -> None:
 
 def test_broken_locks_say_nothing() -> None:
     assert locks({"uv.lock": b"[[package", "poetry.lock": b'package = "x"', "pdm.lock": b"package = [1]"}) == {}
-
-
-def test_variants_end_with_older_runners() -> None:
-    found = [plan.packages for plan in variants(PLAN, {"uv.lock": LOCK})]
-    assert found[:2] == [("click==8.1.7", "pytest==8.1.0", "werkzeug>=3"), PLAN.packages]
-    assert [packages[1] for packages in found[2:]] == ["pytest<9", "pytest<8", "pytest<7"]
-    assert next(variants(PLAN, {})) == PLAN

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from forager.errors import BuildError, CapExceeded
 from forager.evaluate.testrun import TestRun
 from forager.forage.ladder import Climbed, climb
+from forager.forage.pipeline import forage
 from forager.forage.project import Project
 from forager.records import Environment
+from forager.sandbox.engine import Engine
+from forager.tasks import load_tasks
+from tests.forage.grading import both_sides
+from tests.forage.histories import FIXED, TESTS, commit, make
 
 SOURCE = Environment(source="/clone", commit="0" * 40)
 FILES = {
@@ -142,3 +148,40 @@ async def test_no_more_rungs_than_there_are_attempts() -> None:
     assert 8 < len(seen) <= 12
     _, seen = await climbed(lambda _: run(93, 7))
     assert len(seen) == 4
+
+
+BACKEND = """from setuptools.build_meta import build_sdist
+from setuptools import build_meta
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    open("src/calc/_made.py", "w").write("NAME = 'made'\\n")
+    return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
+"""
+
+
+@pytest.mark.docker
+async def test_what_cannot_be_editable_is_installed_and_imported_from_the_tree(
+    engine: Engine, tmp_path: Path
+) -> None:
+    tests = TESTS.replace("== 5\n", "== 4\n") + (
+        "\n\ndef test_where():\n"
+        "    import importlib.metadata\n    import calc\n    import calc._made\n"
+        "    assert calc.__file__ == '/testbed/src/calc/__init__.py'\n"
+        "    assert (calc._made.NAME, importlib.metadata.version('calc')) == ('made', '1.5')\n"
+    )
+    path = make(tmp_path / "calc")
+    files = {
+        "src/calc/__init__.py": FIXED,
+        "tests/test_calc.py": tests,
+        "backend.py": BACKEND,
+        ".gitignore": "_made.py\n",
+        "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "backend"\n'
+        'backend-path = ["."]\n[project]\nname = "calc"\nversion = "1.5"\n',
+    }
+    commit(path, "Begin", files)
+    (record,) = (await forage(engine, [str(path)], tmp_path / "out", mutations=1)).repositories
+    assert (record.status, record.environment_rung, record.tests) == ("done", "not editable", 3)
+    assert list(record.environment_tried) == ["as declared", "build without isolation", "not editable"]
+    (task,) = load_tasks(tmp_path / "out" / "tasks.jsonl")
+    assert await both_sides(engine, task) == (True, False)

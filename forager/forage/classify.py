@@ -116,6 +116,14 @@ def classify(error: Exception, stage: str) -> Failure:
     return _BY_STAGE.get(stage, "fails")
 
 
+def reason_of(error: Exception) -> str:
+    """One line for people: what happened, without the tag of the image that could not be built."""
+    log = error.log if isinstance(error, BuildError) else ""
+    if found := re.search(r"^.{0,300}\bfatal error: .{1,300}$", log[-60_000:], re.MULTILINE):
+        return found[0].strip()
+    return re.sub(r"^forager/\w+:\S+: ", "", (str(error).splitlines() or ["no word"])[0])
+
+
 def of_build(error: BuildError) -> Failure:
     """Why something could not be built, by its output."""
     text = f"{error}\n{error.log[-60_000:]}"

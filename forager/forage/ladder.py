@@ -16,7 +16,7 @@ from msgspec import structs
 from forager.errors import BuildError, CapExceeded
 from forager.evaluate.testrun import TestRun, file_of
 from forager.forage import dated, requirements
-from forager.forage.classify import of_build, of_run
+from forager.forage.classify import of_build, of_run, reason_of
 from forager.forage.detect import plans_for
 from forager.forage.missing import extend, extend_build
 from forager.forage.project import Project
@@ -103,7 +103,7 @@ class Stand(NamedTuple):
     def words(self) -> str:
         """One line for people."""
         if self.run is None:
-            return f"not built: {str(self.error).splitlines()[0][:200]}"
+            return f"not built: {reason_of(self.error)[:200]}" if self.error else ""
         run = self.run
         bad = f", {len(run.collect_errors)} modules are not collected" if run.collect_errors else ""
         cut = " (out of time)" if run.timed_out else "" if run.complete else " (cut off)"

@@ -24,7 +24,7 @@ from forager.forage.alike import Alike
 from forager.forage.baseline import RUNS, Baseline, measure
 from forager.forage.bug_task import grading_limit, reworded
 from forager.forage.bugs import Wanted, find_bugs
-from forager.forage.classify import Classified, classify
+from forager.forage.classify import Classified, classify, reason_of
 from forager.forage.commits import Miner
 from forager.forage.distinct import Distinct
 from forager.forage.events import Event, Progress
@@ -163,7 +163,7 @@ class Repository:
         except BuildError as error:
             failed = error
             self._note(error.log[-20_000:])
-        reason = str(failed).splitlines()[0] if failed is not None and str(failed) else str(found.pop("reason", ""))
+        reason = reason_of(failed) if failed is not None else str(found.pop("reason", ""))
         if failed is not None:
             self._note(f"failed at {self._stage}: {failed}")
         fields = {name: getattr(record, name) for name in record.__struct_fields__} | {

@@ -61,6 +61,9 @@ def test_tasks_and_records_are_written(foraged: Foraged) -> None:
     (record,) = report.repositories
     assert (record.status, record.stage, record.tasks, record.tests) == ("done", "done", 3, 455)
     assert (out / record.log).stat().st_size > 0
+    by_operator = record.verdicts.values()
+    assert sum(sum(verdicts.values()) for verdicts in by_operator) == record.tried
+    assert sum(verdicts.get("valid", 0) for verdicts in by_operator) == 3 + record.near_duplicates
     assert [json.loads(line)["repository"] for line in (out / "repositories.jsonl").read_text().splitlines()] == [
         PACKAGE
     ]

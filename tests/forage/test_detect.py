@@ -41,6 +41,29 @@ python = "^3.9"
 pytest-mock = "^3.10"
 freezegun = {version = "^1.2", optional = true}
 """
+POETRY_RUNTIME = """
+[tool.poetry.dependencies]
+python = "~3.9"
+click = "^8.1"
+extra = {version = "1", optional = true}
+"""
+WORKFLOW = """
+jobs:
+  test:
+    runs-on: ubuntu-latest
+    strategy: {matrix: {python: ["3.8", "3.9"]}}
+    steps:
+      - run: pip install -r ci/dev.txt mock six
+      - run: pytest -m "not slow" checks
+        env: {MODE: "1", CI_TOKEN: x, PATH: /bin}
+"""
+NOX = """
+import nox
+@nox.session(python=["3.10", "3.12"])
+def tests(session):
+    session.install("mock", ".")
+    session.run("pytest")
+"""
 HATCH = '[tool.hatch.envs.hatch-test]\nextra-dependencies = ["responses"]\n'
 TOX = """
 [testenv]
@@ -89,6 +112,18 @@ Text that says Requires-Dist: nothing
         ),
         ({"setup.py": "raise SystemExit('never run')\nsetup(tests_require=[compute()])\n"}, ["pytest"]),
         (
+            {
+                "setup.py": "X = ['mock>=1']\nsetup(install_requires=['six'], extras_require={'test': X})\n",
+                "setup.cfg": "[options]\ninstall_requires =\n  click\n",
+            },
+            "click mock>=1 pytest",
+        ),
+        ({".github/workflows/ci.yml": WORKFLOW, "ci/dev.txt": "black\nresponses\n"}, "mock pytest responses six"),
+        ({"noxfile.py": NOX}, "mock pytest"),
+        ({"Pipfile": "[dev-packages]\nmock = '*'\n"}, "mock pytest"),
+        ({"tox.ini": "[testenv]\ncommands_pre = pip install mock\ncommands = pytest {posargs}\n"}, "mock pytest"),
+        ({"pyproject.toml": POETRY_RUNTIME}, "click<9,>=8.1 pytest"),
+        (
             {"requirements-test.txt": "responses==0.1 \\\n  --hash=sha256:00\n-e .\ngit+https://x/y\n"},
             "pytest responses==0.1",
         ),
@@ -128,6 +163,36 @@ def test_the_environment_names_its_source_and_its_hash(project: object) -> None:
     assert (environment.source, environment.sha256) == ("pypi:pkg==1.0", sdist.sha256)
     assert environment.system == ("gcc", "libc6-dev")
     assert environment.python == "3.12"
+
+
+@pytest.mark.parametrize(
+    ("files", "python"),
+    [
+        ({}, ""),
+        ({".github/workflows/ci.yml": WORKFLOW}, "3.9"),
+        ({"noxfile.py": NOX}, "3.10"),
+        ({"tox.ini": "[tox]\nenvlist = py{38,39}, lint\n[testenv]\ncommands = pytest\n"}, "3.9"),
+        ({"setup.cfg": "[metadata]\nclassifiers =\n  Programming Language :: Python :: 3.8\n"}, "3.8"),
+        ({"setup.py": "setup(python_requires='<3.11')", ".github/workflows/ci.yml": WORKFLOW}, "3.10"),
+        ({"setup.cfg": "[options]\npython_requires = >=3.12\n"}, "3.12"),
+        ({"pyproject.toml": POETRY_RUNTIME}, "3.9"),
+        ({"noxfile.py": NOX, "pyproject.toml": "[project]\nrequires-python = '>=3.8'\n"}, ""),
+    ],
+)
+def test_the_python_is_that_of_the_bounds_or_else_one_that_the_tests_run_with(
+    project: object, files: dict[str, str], python: str
+) -> None:
+    assert detect(project(**files)).python == python  # type: ignore[operator]
+
+
+def test_the_automation_says_which_tests_and_with_which_variables(project: object) -> None:
+    files = {".github/workflows/ci.yml": WORKFLOW, "checks/test_a.py": ""}
+    assert detect(project(**files)).env == {  # type: ignore[operator]
+        "MODE": "1",
+        "PYTEST_ADDOPTS": "-m 'not slow' -o testpaths=checks",
+    }
+    files["pytest.ini"] = "[pytest]\ntestpaths = other\n"
+    assert detect(project(**files)).env["PYTEST_ADDOPTS"] == "-m 'not slow'"  # type: ignore[operator]
 
 
 def test_looser_plans_follow(project: object) -> None:

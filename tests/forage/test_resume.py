@@ -1,0 +1,75 @@
+"""Killed in any stage, a forage goes on from what is kept, and ends with the same tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forager.forage.pipeline import forage
+from forager.sandbox.engine import Engine
+from tests.forage.histories import calc
+
+pytestmark = pytest.mark.docker
+
+STAGES = ("fetch", "detect", "build", "baseline", "mutate")
+PROGRAM = """
+import asyncio, sys, time
+from pathlib import Path
+from forager.forage.pipeline import forage
+from forager.sandbox.engine import Engine
+
+def stop(event):
+    if event.kind == "stage" and event.stage == sys.argv[3]:
+        print(event.stage, flush=True)
+        time.sleep(600)
+
+with Engine.connect() as engine:
+    asyncio.run(forage(engine, [sys.argv[2]], Path(sys.argv[1]), mutations=2, runs=2, progress=stop))
+"""
+"""Stands still as soon as it enters a stage."""
+
+
+def written(out: Path) -> list[dict[str, Any]]:
+    """The tasks, without what is measured in seconds."""
+    tasks = [json.loads(line) for line in (out / "tasks.jsonl").read_text().splitlines()]
+    for task in tasks:
+        task["provenance"].pop("baseline_seconds", None)
+        task.pop("test_seconds", None)
+    return tasks
+
+
+def test_killed_on_entering_each_stage_it_goes_on(engine: Engine, tmp_path: Path) -> None:
+    clone, out = str(calc(tmp_path / "calc")), tmp_path / "killed"
+    for stage in STAGES:
+        command = [sys.executable, "-c", PROGRAM, str(out), clone, stage]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == stage
+            process.send_signal(signal.SIGKILL)
+        assert not (out / "repositories.jsonl").read_bytes()
+    said: list[str] = []
+    asyncio.run(
+        forage(
+            engine,
+            [clone],
+            out,
+            mutations=2,
+            runs=2,
+            progress=lambda event: said.append(f"{event.stage} {event.text}"),
+        )
+    )
+    assert not any("clean run" in text for text in said), "the baseline was run again"
+    undisturbed = tmp_path / "undisturbed"
+    asyncio.run(forage(engine, [clone], undisturbed, mutations=2, runs=2))
+    assert written(out) == written(undisturbed)
+    assert len(written(out)) == 2
+    (record,) = [json.loads(line) for line in (out / "repositories.jsonl").read_text().splitlines()]
+    assert (record["status"], record["environment_rung"]) == ("done", "as declared")
+    assert list(record["environment_tried"]) == ["as declared"]

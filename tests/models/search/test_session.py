@@ -146,6 +146,20 @@ async def test_a_planted_bug_is_found_and_submitted(box: DockerSandbox, old: str
     assert left.output.split() == ["M", "src/tiny.py"]
 
 
+async def test_what_is_not_among_the_likeliest_a_script_finds(box: DockerSandbox) -> None:
+    """The script's tries show in its output; the change itself is one edit, and nothing else is left behind."""
+    source = planted("return low", "return high")
+    agent, outcome = await attempt(box, source, Limits())
+    assert outcome.status == "submitted" or agent.steps[-1].tool == "submit"
+    assert len(agent.steps) < 40
+    created = [step.arguments["path"] for step in agent.steps if step.tool == "create"]
+    assert created == ["/tmp/localise/ochiai_plugin.py", "/tmp/localise/trials.py"]
+    told = "\n".join(str(m.get("content")) for m in agent.messages)
+    assert "unchanged: fails after 0 tests" in told and "passes, 1 tests" in told
+    assert (await box.run("python -m pytest -q -p no:cacheprovider", 60)).exit_code == 0
+    assert (await box.run("git status --porcelain", 30)).output.split() == ["M", "src/tiny.py"]
+
+
 async def test_what_it_cannot_solve_it_gives_up_and_leaves_as_it_was(box: DockerSandbox) -> None:
     impossible = TESTS + "\n\ndef test_answer():\n    assert clip(7, 0, 10) == 'seven' and clip(7, 0, 10) == 7\n"
     agent, outcome = await attempt(box, TEXT, Limits(steps=30), impossible)

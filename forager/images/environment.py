@@ -187,6 +187,8 @@ def _dependencies_script(environment: Environment) -> str:
     script = environment_script("dependencies", *(["pins"] if environment.pins else []), "dependencies-end")
     if re.match(r"3\.[0-6](\.|$)", environment.python):  # uv compiles for 3.7 and later only
         script = script.replace(" --compile-bytecode", "")
+    if environment.before:  # that is about packages, not about the pip that comes with every environment
+        script = script.replace("\nuv venv ", "\nenv --unset=UV_EXCLUDE_NEWER uv venv ")
     return script
 
 

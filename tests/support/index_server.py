@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import io
+import json
 import tarfile
 import threading
 import zipfile
@@ -45,6 +46,8 @@ class Index:
         self.pages: dict[str, list[str]] = {}
         self.faults: list[int | bytes] = []
         """Answers to give before the honest ones: a status, or the body of a page."""
+        self.times: dict[str, str] = {}
+        """Filenames to when they were uploaded, ISO 8601; with any, pages are JSON (PEP 691, PEP 700)."""
         self.requests: list[str] = []
         self.authorization: list[str | None] = []
 
@@ -60,6 +63,23 @@ class Index:
         self.pages.setdefault(name.replace("_", "-").lower(), []).append(link)
         return true
 
+    def page(self, name: str) -> bytes:
+        """The page of a project, as JSON."""
+        found = [f for f in self.files if f.split("-")[0].replace("_", "-").lower() == name]
+        files = [
+            {
+                "filename": filename,
+                "url": f"/files/{filename}",
+                "hashes": {"sha256": hashlib.sha256(self.files[filename]).hexdigest()},
+                "upload-time": self.times[filename],
+                "size": len(self.files[filename]),
+            }
+            for filename in found
+        ]
+        versions = sorted({filename.split("-")[1] for filename in found})
+        told = {"meta": {"api-version": "1.1"}, "name": name, "versions": versions, "files": files}
+        return json.dumps(told).encode()
+
 
 @contextmanager
 def serve() -> Iterator[Index]:
@@ -71,12 +91,16 @@ def serve() -> Iterator[Index]:
             index.authorization.append(self.headers.get("Authorization"))
             parts = self.path.strip("/").split("/")
             body: bytes | None = None
+            kind = "text/html" if parts[0] == "simple" else "application/octet-stream"
             if index.faults:
                 fault = index.faults.pop(0)
                 if isinstance(fault, int):
                     self.send_error(fault)
                     return
                 body = fault
+            elif parts[0] == "simple" and len(parts) == 2 and parts[1] in index.pages and index.times:
+                body = index.page(parts[1])
+                kind = "application/vnd.pypi.simple.v1+json"
             elif parts[0] == "simple" and len(parts) == 2 and parts[1] in index.pages:
                 body = f"<!DOCTYPE html><html><body>{'<br>'.join(index.pages[parts[1]])}</body></html>".encode()
             elif parts[0] == "files":
@@ -85,10 +109,13 @@ def serve() -> Iterator[Index]:
                 self.send_error(404)
                 return
             self.send_response(200)
-            self.send_header("Content-Type", "text/html" if parts[0] == "simple" else "application/octet-stream")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET
 
         def log_message(self, *_: object) -> None:
             pass

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from forager.forage.literals import nox_session
 from forager.forage.said import UNKNOWN, Said, merged, read, read_words
+from forager.forage.tables import items_of
 from forager.forage.workflows import testing_job
 from forager.records import Record
 
@@ -81,13 +82,13 @@ def _tox_lines(section: Mapping[str, str]) -> Said:
 
 
 def _tox_words(table: Mapping[str, Any]) -> Said:
-    commands = [c for key in ("commands_pre", "commands") for c in _list(table.get(key)) if isinstance(c, list)]
+    commands = [c for key in ("commands_pre", "commands") for c in items_of(table.get(key)) if isinstance(c, list)]
     said = []
     for command in commands:
         words: list[str] = []
         for word in command:
             if isinstance(word, dict) and word.get("replace") == "posargs":
-                words += [text for text in _list(word.get("default")) if isinstance(text, str)]
+                words += [text for text in items_of(word.get("default")) if isinstance(text, str)]
             elif isinstance(word, str):
                 words += _substituted(word).split() if word.startswith("{posargs") else [_substituted(word)]
         said.append(read_words([word for word in words if word]))
@@ -107,7 +108,3 @@ def _plain(name: str, text: str) -> str | None:
     if not re.fullmatch(r"[A-Za-z_]\w*", name) or _NOT_TAKEN.fullmatch(name.upper()):
         return None
     return value if re.fullmatch(r"[\w./:,=+@ -]{1,200}", value) else None
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import configparser
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from email.parser import HeaderParser
 from pathlib import PurePosixPath
@@ -17,6 +15,7 @@ from forager.forage.automation import automation
 from forager.forage.literals import setup_arguments
 from forager.forage.plugins import plugins_for
 from forager.forage.said import ALL
+from forager.forage.tables import at, read_ini, read_toml, strings_of, table_of
 
 BASE_PYTHON = "3.11"
 """What the base image has; a package that refuses it gets the nearest version that it takes."""
@@ -51,21 +50,21 @@ class Project:
         self.requires_dist = [str(value) for value in metadata.get_all("Requires-Dist", [])]
         self.extras = [str(value) for value in metadata.get_all("Provides-Extra", [])]
         self.setup = setup_arguments(tree.get("setup.py", b""))
-        self.poetry = _table(_at(self.pyproject, "tool.poetry"))
+        self.poetry = table_of(at(self.pyproject, "tool.poetry"))
         self.requires_python = self._requires_python(str(metadata.get("Requires-Python") or ""))
-        self.legacy_tox = _section(str(_at(self.pyproject, "tool.tox.legacy_tox_ini") or ""), "testenv")
-        tox_tables = (self._toml("tox.toml"), _table(_at(self.pyproject, "tool.tox")))
-        self.tox_tables = [_table(table.get("env_run_base")) for table in tox_tables]
+        self.legacy_tox = read_ini(str(at(self.pyproject, "tool.tox.legacy_tox_ini") or "")).get("testenv", {})
+        tox_tables = (self._toml("tox.toml"), table_of(at(self.pyproject, "tool.tox")))
+        self.tox_tables = [table_of(table.get("env_run_base")) for table in tox_tables]
         envlist = [str(self.tox.get("tox", {}).get("envlist", self.tox.get("tox", {}).get("env_list", "")))]
-        envlist += [name for table in tox_tables for name in _strings(table.get("env_list"))]
+        envlist += [name for table in tox_tables for name in strings_of(table.get("env_list"))]
         self.automation = automation(
             tree,
             self.tox.get("testenv") or self.legacy_tox,
             " ".join(envlist),
             next(filter(None, self.tox_tables), {}),
         )
-        classifiers = [*metadata.get_all("Classifier", []), *_strings(_at(self.pyproject, "project.classifiers"))]
-        classifiers += [*_strings(self.setup.get("classifiers")), *_strings(self.poetry.get("classifiers"))]
+        classifiers = [*metadata.get_all("Classifier", []), *strings_of(at(self.pyproject, "project.classifiers"))]
+        classifiers += [*strings_of(self.setup.get("classifiers")), *strings_of(self.poetry.get("classifiers"))]
         classifiers += requirements.lines(self.setup_cfg.get("metadata", {}).get("classifiers", ""))
         found = re.findall(r"Python :: (3\.\d{1,2})\b", "\n".join(map(str, classifiers)))
         self.pythons = tuple(dict.fromkeys([*self.automation.pythons, *found]))
@@ -75,18 +74,10 @@ class Project:
         return self.tree.get(path, b"").decode("utf-8", "replace")
 
     def _toml(self, path: str) -> dict[str, Any]:
-        try:
-            return tomllib.loads(self._text(path))
-        except tomllib.TOMLDecodeError:
-            return {}
+        return read_toml(self._text(path))
 
     def _ini(self, path: str) -> dict[str, dict[str, str]]:
-        parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
-        try:
-            parser.read_string(self._text(path))
-        except configparser.Error:
-            return {}
-        return {section: {k: v or "" for k, v in parser.items(section)} for section in parser.sections()}
+        return read_ini(self._text(path))
 
     # -- what the repository itself needs
 
@@ -94,24 +85,24 @@ class Project:
         """From the first place that says anything."""
         if self.requires_dist:
             return [kept for text in self.requires_dist if (kept := requirements.for_extra(text, ""))]
-        dynamic = _at(self.pyproject, "tool.setuptools.dynamic.dependencies.file")
-        poetry = {k: v for k, v in _table(self.poetry.get("dependencies")).items() if not _optional(v)}
+        dynamic = at(self.pyproject, "tool.setuptools.dynamic.dependencies.file")
+        poetry = {k: v for k, v in table_of(self.poetry.get("dependencies")).items() if not _optional(v)}
         options = self.setup_cfg.get("options", {}).get("install_requires", "")
         declared = [
-            _strings(_at(self.pyproject, "project.dependencies")),
-            [line for path in _strings(dynamic) for line in requirements.lines(self._text(path))],
+            strings_of(at(self.pyproject, "project.dependencies")),
+            [line for path in strings_of(dynamic) for line in requirements.lines(self._text(path))],
             self._egg_info(""),
             [requirements.of_poetry(name, value) for name, value in poetry.items() if name.lower() != "python"],
             requirements.lines(options),
-            _strings(self.setup.get("install_requires")),
+            strings_of(self.setup.get("install_requires")),
             [line for line in requirements.lines(self._text("requirements.txt")) if _of_use(line)],
         ]
         return next((found for lines in declared if (found := requirements.from_lines(lines, self.tree))), [])
 
     def _requires_python(self, said: str) -> str:
-        poetry = _table(self.poetry.get("dependencies")).get("python")
+        poetry = table_of(self.poetry.get("dependencies")).get("python")
         places = [
-            _at(self.pyproject, "project.requires-python"),
+            at(self.pyproject, "project.requires-python"),
             self.setup_cfg.get("options", {}).get("python_requires"),
             self.setup.get("python_requires"),
             requirements.poetry_bounds(poetry) if isinstance(poetry, str) else "",
@@ -148,8 +139,8 @@ class Project:
     def build_requires(self) -> list[str]:
         """What building it takes, for a build without isolation."""
         declared = [
-            *_strings(_at(self.pyproject, "build-system.requires")),
-            *_strings(self.setup.get("setup_requires")),
+            *strings_of(at(self.pyproject, "build-system.requires")),
+            *strings_of(self.setup.get("setup_requires")),
         ]
         declared += requirements.lines(self.setup_cfg.get("options", {}).get("setup_requires", ""))
         return requirements.from_lines([*declared, "setuptools", "wheel"], self.tree)
@@ -169,7 +160,7 @@ class Project:
     def tests(self) -> list[str]:
         """Requirements of the tests, from every place that names tests; from development ones where none does."""
         named = requirements.merged([self._groups(_TEST), self._extras(_TEST), *self._tox(), self._tools(_TEST)])
-        tests_require = requirements.from_lines(_strings(self.setup.get("tests_require")), self.tree)
+        tests_require = requirements.from_lines(strings_of(self.setup.get("tests_require")), self.tree)
         named = requirements.merged([named, self._files(_TEST_FILE), tests_require, self._old(), self._automated()])
         if not [text for text in named if not requirements.name(text).startswith(("pytest", "coverage", "tox"))]:
             named = requirements.merged([named, self._development()])
@@ -196,7 +187,7 @@ class Project:
                 lines = requirements.lines(self._text(path))
                 found += requirements.from_lines(lines, self.tree, str(PurePosixPath(path).parent))
         extras = self._extra_names() if ALL in said.extras else said.extras
-        groups = _table(_at(self.pyproject, "dependency-groups")) if ALL in said.groups else said.groups
+        groups = table_of(at(self.pyproject, "dependency-groups")) if ALL in said.groups else said.groups
         found += [text for extra in sorted(extras) for text in self._extra(extra, 0)]
         for group in groups:
             found += self._group(group, frozenset()) or self._tools(re.compile(re.escape(group.lower())))
@@ -207,18 +198,18 @@ class Project:
         return [text for text in found if _of_use(text)]
 
     def _pipfile(self) -> list[str]:
-        tables = [_table(self._toml("Pipfile").get(key)) for key in ("packages", "dev-packages")]
+        tables = [table_of(self._toml("Pipfile").get(key)) for key in ("packages", "dev-packages")]
         return [name for table in tables for name in table if requirements.parse(name)]
 
     def _groups(self, wanted: re.Pattern[str]) -> list[str]:
         """Dependency groups (PEP 735), `include-group` followed."""
-        groups = _at(self.pyproject, "dependency-groups")
-        names = [name for name in _table(groups) if wanted.fullmatch(name.lower())]
+        groups = at(self.pyproject, "dependency-groups")
+        names = [name for name in table_of(groups) if wanted.fullmatch(name.lower())]
         return [text for name in names for text in self._group(name, frozenset())]
 
     def _group(self, name: str, above: frozenset[str]) -> list[str]:
         found: list[str] = []
-        entries = {k.lower(): v for k, v in _table(_at(self.pyproject, "dependency-groups")).items()}.get(
+        entries = {k.lower(): v for k, v in table_of(at(self.pyproject, "dependency-groups")).items()}.get(
             name.lower()
         )
         for entry in entries if isinstance(entries, list) else ():
@@ -237,20 +228,20 @@ class Project:
         return [text for name in sorted(names) if wanted.fullmatch(name.lower()) for text in self._extra(name, 0)]
 
     def _extra_names(self) -> set[str]:
-        names = {*self.extras, *_table(_at(self.pyproject, "project.optional-dependencies"))}
-        names |= {*self.setup_cfg.get("options.extras_require", {}), *_table(self.poetry.get("extras"))}
-        return names | {name for name in _table(self.setup.get("extras_require")) if not name.startswith(":")}
+        names = {*self.extras, *table_of(at(self.pyproject, "project.optional-dependencies"))}
+        names |= {*self.setup_cfg.get("options.extras_require", {}), *table_of(self.poetry.get("extras"))}
+        return names | {name for name in table_of(self.setup.get("extras_require")) if not name.startswith(":")}
 
     def _extra(self, name: str, depth: int) -> list[str]:
         """What one extra asks for; an extra of the project's own (`pkg[other]`) is followed."""
         found = [r for text in self.requires_dist if (r := requirements.for_extra(text, name))]
         if not found:
-            declared = _table(_at(self.pyproject, "project.optional-dependencies")).get(name)
+            declared = table_of(at(self.pyproject, "project.optional-dependencies")).get(name)
             own = self.setup_cfg.get("options.extras_require", {}).get(name, "")
-            old = _table(self.setup.get("extras_require")).get(name)
-            listed = [*_strings(declared), *requirements.lines(own), *_strings(old)]
+            old = table_of(self.setup.get("extras_require")).get(name)
+            listed = [*strings_of(declared), *requirements.lines(own), *strings_of(old)]
             found = requirements.from_lines(
-                [*listed, *_strings(_table(self.poetry.get("extras")).get(name))], self.tree
+                [*listed, *strings_of(table_of(self.poetry.get("extras")).get(name))], self.tree
             )
         followed: list[str] = []
         for text in found:
@@ -273,33 +264,37 @@ class Project:
             yield [t for extra in _words(section.get("extras", "")) for t in self._extra(extra, 0)]
             yield [t for g in _words(section.get("dependency_groups", "")) for t in self._group(g, frozenset())]
         for base in self.tox_tables:
-            yield requirements.from_lines(_strings(base.get("deps")), self.tree)
-            yield [t for extra in _strings(base.get("extras")) for t in self._extra(extra, 0)]
-            yield [t for g in _strings(base.get("dependency_groups")) for t in self._group(g, frozenset())]
+            yield requirements.from_lines(strings_of(base.get("deps")), self.tree)
+            yield [t for extra in strings_of(base.get("extras")) for t in self._extra(extra, 0)]
+            yield [t for g in strings_of(base.get("dependency_groups")) for t in self._group(g, frozenset())]
 
     def _tools(self, wanted: re.Pattern[str]) -> list[str]:
         """Groups of poetry, pdm, hatch and uv. Poetry's own version syntax is dropped, names stay."""
         found: list[str] = []
         poetry = self.poetry
         groups = {
-            name: _table(_table(group).get("dependencies")) for name, group in _table(poetry.get("group")).items()
+            name: table_of(table_of(group).get("dependencies"))
+            for name, group in table_of(poetry.get("group")).items()
         }
-        groups["dev"] = {**_table(poetry.get("dev-dependencies")), **groups.get("dev", {})}
+        groups["dev"] = {**table_of(poetry.get("dev-dependencies")), **groups.get("dev", {})}
         for name, group in groups.items():
             if wanted.fullmatch(name.lower()):
                 found += requirements.from_lines([n for n in group if n.lower() != "python"], self.tree)
-        pdm = _table(_at(self.pyproject, "tool.pdm.dev-dependencies"))
+        pdm = table_of(at(self.pyproject, "tool.pdm.dev-dependencies"))
         found += requirements.from_lines(
-            [t for n in pdm if wanted.fullmatch(n.lower()) for t in _strings(pdm[n])], self.tree
+            [t for n in pdm if wanted.fullmatch(n.lower()) for t in strings_of(pdm[n])], self.tree
         )
-        hatch = _table(_at(self.pyproject, "tool.hatch.envs"))
+        hatch = table_of(at(self.pyproject, "tool.hatch.envs"))
         for name, env in hatch.items():
             if wanted.fullmatch(name.lower()) or (name in ("default", "hatch-test") and wanted is _TEST):
-                both = [*_strings(_table(env).get("dependencies")), *_strings(_table(env).get("extra-dependencies"))]
+                both = [
+                    *strings_of(table_of(env).get("dependencies")),
+                    *strings_of(table_of(env).get("extra-dependencies")),
+                ]
                 found += requirements.from_lines(both, self.tree)
-                found += [t for extra in _strings(_table(env).get("features")) for t in self._extra(extra, 0)]
+                found += [t for extra in strings_of(table_of(env).get("features")) for t in self._extra(extra, 0)]
         if wanted is _DEV:
-            found += requirements.from_lines(_strings(_at(self.pyproject, "tool.uv.dev-dependencies")), self.tree)
+            found += requirements.from_lines(strings_of(at(self.pyproject, "tool.uv.dev-dependencies")), self.tree)
         return found
 
     def _files(self, wanted: re.Pattern[str]) -> list[str]:
@@ -350,20 +345,20 @@ class Project:
         for name in ("pytest.ini", ".pytest.ini", "tox.ini"):
             found = found or self._ini(name).get("pytest", {})
         found = found or self.setup_cfg.get("tool:pytest", {})
-        for table in (_at(self.pyproject, "tool.pytest.ini_options"), _at(self.pyproject, "tool.pytest")):
-            found = found or {key: str(value) for key, value in _table(table).items()}
+        for table in (at(self.pyproject, "tool.pytest.ini_options"), at(self.pyproject, "tool.pytest")):
+            found = found or {key: str(value) for key, value in table_of(table).items()}
         return found
 
     def plugins(self) -> list[str]:
         """Plugins that the pytest configuration cannot start without."""
-        settings = [_at(self.pyproject, "tool.pytest.ini_options"), _at(self.pyproject, "tool.pytest")]
-        text = "\n".join(str(_table(table).get("addopts", "")) for table in settings)
-        text += "\n".join(key for table in settings for key in _table(table))
+        settings = [at(self.pyproject, "tool.pytest.ini_options"), at(self.pyproject, "tool.pytest")]
+        text = "\n".join(str(table_of(table).get("addopts", "")) for table in settings)
+        text += "\n".join(key for table in settings for key in table_of(table))
         ini = [self._ini(name).get("pytest", {}) for name in ("pytest.ini", ".pytest.ini", "tox.ini")]
         for section in [*ini, self.setup_cfg.get("tool:pytest", {})]:
             text += "\n" + section.get("addopts", "") + "\n" + "\n".join(f"{key} =" for key in section)
-        required = [_table(table).get("required_plugins") for table in settings]
-        names = [word for value in required for word in (_strings(value) or str(value or "").split())]
+        required = [table_of(table).get("required_plugins") for table in settings]
+        names = [word for value in required for word in (strings_of(value) or str(value or "").split())]
         return [*plugins_for(text), *requirements.from_lines(names, self.tree)]
 
 
@@ -384,34 +379,6 @@ def _nearest(versions: Iterable[str]) -> str:
 
 def _optional(value: Any) -> bool:
     return isinstance(value, dict) and value.get("optional") in (True, "true")
-
-
-def _section(text: str, name: str) -> dict[str, str]:
-    """A section of an ini file; empty if there is none, or no such file."""
-    parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
-    try:
-        parser.read_string(text)
-    except configparser.Error:
-        return {}
-    return {k: v or "" for k, v in parser.items(name)} if parser.has_section(name) else {}
-
-
-def _at(table: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path of nested tables, or None."""
-    value: Any = table
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [line.strip() for line in value.splitlines() if line.strip()]
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
 
 
 def _words(text: str) -> list[str]:

@@ -13,6 +13,7 @@ import msgspec
 import yaml
 
 from forager.forage.said import UNKNOWN, Said, merged, read
+from forager.forage.tables import items_of, table_of
 from forager.records import Record
 
 LARGEST = 200_000
@@ -58,30 +59,30 @@ def _worth(job: Job) -> tuple[bool, bool, bool, int]:
 def _github(tree: Mapping[str, bytes]) -> Iterator[Job]:
     for path in sorted(path for path in tree if _WORKFLOW.fullmatch(path))[:MOST]:
         workflow = _yaml(tree[path])
-        for key, job in list(_table(workflow.get("jobs")).items())[:MOST]:
-            if isinstance(job, dict) and (found := _job(f"{path}, job {key}", job, _table(workflow.get("env")))):
+        for key, job in list(table_of(workflow.get("jobs")).items())[:MOST]:
+            if isinstance(job, dict) and (found := _job(f"{path}, job {key}", job, table_of(workflow.get("env")))):
                 yield found
 
 
 def _job(name: str, job: dict[str, Any], env: dict[str, Any]) -> Job | None:
-    matrix = _table(_table(job.get("strategy")).get("matrix"))
+    matrix = table_of(table_of(job.get("strategy")).get("matrix"))
     chosen = _reduced(matrix)
-    env = {**env, **_table(job.get("env"))}
+    env = {**env, **table_of(job.get("env"))}
     if _ELSEWHERE.search(_filled(job.get("runs-on"), chosen, env)):
         return None
     pythons = _versions(matrix)
     said: list[Said] = []
-    for step in _list(job.get("steps")):
+    for step in items_of(job.get("steps")):
         if not isinstance(step, dict) or _skipped(step, chosen, env):
             continue
-        given = _table(step.get("with"))
+        given = table_of(step.get("with"))
         pythons += _VERSION.findall(_filled(given.get("python-version"), chosen, env))
         if isinstance(run := step.get("run"), str):
             folder = _filled(step.get("working-directory"), chosen, env)
-            found = read(_filled(run, chosen, {**env, **_table(step.get("env"))}))
+            found = read(_filled(run, chosen, {**env, **table_of(step.get("env"))}))
             said.append(found if folder in ("", ".", "./") else Said(tests=found.tests, whole=found.tests))
             if found.tests:
-                env = {**env, **_table(step.get("env"))}
+                env = {**env, **table_of(step.get("env"))}
     total = merged(said)
     if not total.tests:
         return None
@@ -97,7 +98,7 @@ def _reduced(matrix: Mapping[str, Any]) -> dict[str, Any]:
             continue
         here = [value for value in values if not _elsewhere(value)] or values
         chosen[key] = next((value for value in here if value == "3.11"), here[0])
-    included = [entry for entry in _list(matrix.get("include")) if isinstance(entry, dict)]
+    included = [entry for entry in items_of(matrix.get("include")) if isinstance(entry, dict)]
     for entry in included:
         if set(entry) & set(chosen) and all(_same(entry[key], chosen[key]) for key in entry if key in chosen):
             chosen |= {key: value for key, value in entry.items() if key not in chosen}
@@ -117,8 +118,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _versions(matrix: Mapping[str, Any]) -> list[str]:
-    entries = [entry for entry in _list(matrix.get("include")) if isinstance(entry, dict)]
-    values = [value for key, found in matrix.items() if "py" in str(key).lower() for value in _list(found)]
+    entries = [entry for entry in items_of(matrix.get("include")) if isinstance(entry, dict)]
+    values = [value for key, found in matrix.items() if "py" in str(key).lower() for value in items_of(found)]
     values += [value for entry in entries for key, value in entry.items() if "py" in str(key).lower()]
     return [
         version
@@ -146,7 +147,7 @@ def _filled(value: Any, chosen: Mapping[str, Any], env: Mapping[str, Any]) -> st
             return UNKNOWN
         value = (chosen if found[1] == "matrix" else env).get(found[2] or found[3])
         if found[4]:
-            value = _table(value).get(found[4])
+            value = table_of(value).get(found[4])
         return value if isinstance(value, str) else ""
 
     if isinstance(value, list):
@@ -170,7 +171,7 @@ def _travis(tree: Mapping[str, bytes]) -> Iterator[Job]:
     parts = [table.get(key) for key in ("before_install", "install", "before_script", "script")]
     said = merged(read(_filled(part, {}, {})) for part in parts)
     if said.tests:
-        listed = [value for value in [*_list(table.get("python")), table.get("python")] if isinstance(value, str)]
+        listed = [value for value in [*items_of(table.get("python")), table.get("python")] if isinstance(value, str)]
         pythons = [version for value in listed for version in _VERSION.findall(value)]
         yield Job(name=".travis.yml", said=said, pythons=tuple(dict.fromkeys(pythons)))
 
@@ -182,14 +183,6 @@ def _yaml(data: bytes) -> dict[str, Any]:
     if not data or len(data) > LARGEST:
         return {}
     try:
-        return _table(yaml.load(data.decode("utf-8", "replace"), Loader=yaml.BaseLoader))
+        return table_of(yaml.load(data.decode("utf-8", "replace"), Loader=yaml.BaseLoader))
     except (yaml.YAMLError, RecursionError, ValueError):
         return {}
-
-
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from forager.cells import Id
 from forager.plain import count, duration, money, one_line
 from forager.records import STATUSES
 from forager.run.counting import Tally
@@ -187,7 +188,7 @@ def _groups(reports: Sequence[RunReport]) -> Iterator[Table]:
 
 def _group(name: str, tallies: Mapping[str, Tally]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(name, overflow="ellipsis", no_wrap=True, min_width=14)
+    table.add_column(name)  # the one that gives way: figures are never cut
     for column in ("attempts", "resolved", "", "95 %", "steps", "seconds"):
         table.add_column(column, justify="right", no_wrap=True)
     for key in _largest([tallies]):
@@ -195,7 +196,7 @@ def _group(name: str, tallies: Mapping[str, Tally]) -> Table:
         each = max(1, tally.attempts)
         cells = [f"{tally.attempts:,}", f"{tally.resolved:,}", percent(tally.rate), _known(tally.pass_at_1, between)]
         cells += [f"{tally.steps / each:.1f}", f"{tally.seconds / each:.1f}"]
-        table.add_row(Text(one_line(key, 60)), *cells)
+        table.add_row(Id(one_line(key, 60)), *cells)
     return table
 
 

@@ -75,6 +75,15 @@ class Gate:
         this = asyncio.current_task()
         assert this is not None
         self._pairs.add(this)
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                if self._server is not None:  # else it was let in at the very moment of shutting
+                    await self._join(client, to_client)
+        finally:
+            to_client.close()
+            self._pairs.discard(this)
+
+    async def _join(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         if self._engine.scheme == "unix":
             engine, to_engine = await asyncio.open_unix_connection(self._engine.path)
         else:
@@ -84,14 +93,11 @@ class Gate:
             asyncio.create_task(self._carry(engine, to_client, None)),
         }
         try:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for way in ways:
                 way.cancel()
-            to_client.close()
             to_engine.close()
-            self._pairs.discard(this)
 
     async def _carry(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, back: asyncio.StreamWriter | None

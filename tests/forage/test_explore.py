@@ -112,6 +112,7 @@ def gear(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A clone that no rule has an environment for; its images are removed in the end."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("GEAR_KEY", KEY)
+    monkeypatch.setattr("forager.forage.dated.OLDER", ())  # each would be built, and do no better
     path = make(tmp_path / f"gear_{secrets.token_hex(4)}")
     commit(path, "Begin", FILES)
     yield path
@@ -266,10 +267,9 @@ async def test_cancelled_while_an_agent_works_it_leaves_no_container(
 
 
 async def test_commits_are_mined_in_the_environment_of_an_agent(
-    engine: Engine, base_image: str, gear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, base_image: str, gear: Path, tmp_path: Path
 ) -> None:
     assert base_image
-    monkeypatch.setattr("forager.forage.dated.OLDER", ())  # each would be built, and do no better
     fixed = TESTS.replace("== [4, 3]", "== [3, 2]")
     fix = {"gear/__init__.py": GEAR.replace("[name] + 1", "[name]"), "tests/test_gear.py": fixed}
     commit(gear, "ratio() gives the ratio of the table\n\nIt gave one more than that, for each name.", fix)

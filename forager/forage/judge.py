@@ -2,18 +2,19 @@
 
 With a map of which test runs which lines (`reach.py`), a mutant first runs only the tests that reach it. Most are
 settled by that. For the others the whole suite has to show that nothing else breaks, and it does so for several at
-once: up to `TOGETHER` mutants, all in one tree. A test that none of them reaches and that passes there passes with
-each; one that one of them makes fail runs again with each of the others alone. Where the whole suite shows anything
-that was not foreseen, each mutant gets the whole suite to itself. Every mutant then runs its own tests a second time,
-alone, under another `PYTHONHASHSEED`.
+once: up to `TOGETHER` mutants, all in one tree. A test that passes there and that none of them reaches passes with
+each; one that fails there runs again with each of them alone. Where that is much of the suite, or the suite does not
+reach its end, the mutants are parted and each half gets the whole suite again. Every mutant then runs its own tests a
+second time, alone, under another `PYTHONHASHSEED`.
 
-Without a map, and for lines that run at import, so that any test may depend on them, see `validate.py`.
+A mutant of lines that run at import, so that any test may depend on them, and that no test which reaches it tells,
+runs the whole suite alone, as every mutant does without a map: see `validate.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import tenacity
 
@@ -30,6 +31,8 @@ TOGETHER = 8
 """Mutants that the whole suite confirms in one run."""
 MOST = 0.6
 """Share of the suite's time from which running a selection of it is not worth while."""
+MUCH = 0.2
+"""Share of the suite's time up to which the tests that several mutants break run again with each of them."""
 
 Mutants = tuple[Mutant, ...]
 """The places of one bug: one, or several for a combined one."""
@@ -77,6 +80,7 @@ class Judge:
         self._baseline = baseline
         self._sources = sources
         self._reach = reach
+        self._seconds = dict(zip(reach.tests, reach.seconds, strict=True)) if reach is not None else {}
         self._slots = slots
         self._attempt = attempt
         self._passing = frozenset(baseline.passing)
@@ -111,18 +115,21 @@ class Judge:
         selection = self._select(mutants)
         if selection is None:
             tell(mutants, await self._alone(mutants, None))
-        elif selection.shared:
-            tell(mutants, await self._alone(mutants, selection.tests))
         elif not selection.tests:
-            tell(mutants, Verdict(reason="unreached"))
+            known = Verdict(reason="unreached") if not selection.shared else await self._alone(mutants, ())
+            tell(mutants, known)
         else:
             run = await self._run(mutants, selection.tests, self._limit(selection))
             if isinstance(run, Verdict):
                 tell(mutants, run)
+            elif selection.shared and not any(run.outcomes.get(test) == "passed" for test in selection.tests):
+                tell(mutants, await self._alone(mutants, None))  # nothing may pass: not beside others
             elif any(failed(run, test) for test in selection.tests):
                 return _Open(number, mutants, frozenset(selection.tests), run)
             elif not run.complete:
                 tell(mutants, await self._alone(mutants, None))
+            elif selection.shared:
+                tell(mutants, await self._alone(mutants, selection.tests))
             else:
                 tell(mutants, Verdict(reason="survived", runs=1, seconds=run.seconds))
         return None
@@ -134,11 +141,14 @@ class Judge:
         found = [select(self._reach, self._passing, m.file, self._sources[m.file], m.start, m.end) for m in mutants]
         chosen = {test for selection in found for test in selection.tests}
         tests = tuple(test for test in self._reach.tests if test in chosen)
-        spent = dict(zip(self._reach.tests, self._reach.seconds, strict=True))
-        seconds = sum(spent[test] for test in tests)
+        seconds = self._spent(tests)
         if tests and seconds > MOST * sum(self._reach.seconds):
             return None
         return Selection(tests=tests, shared=any(selection.shared for selection in found), seconds=seconds)
+
+    def _spent(self, tests: Collection[str]) -> float:
+        """Seconds of some tests while they were mapped; tests that were not count for nothing."""
+        return sum(self._seconds.get(test, 0.0) for test in tests)
 
     def _limit(self, selection: Selection) -> float:
         assert self._reach is not None
@@ -158,26 +168,24 @@ class Judge:
             )
 
     async def _confirm(self, group: list[_Open], tell: Callable[[Mutants, Verdict], None]) -> None:
-        """The whole suite for a group; one by one where it shows what was not foreseen."""
+        """The whole suite for a group; for each half of it where it shows too much that was not foreseen."""
         together = tuple(mutant for bug in group for mutant in bug.mutants)
         run = await self._run(together, self._whole, self._baseline.limit)
-        foreseen = frozenset(test for bug in group for test in bug.failing)
-        rest = self._passing - foreseen
-        if len(group) > 1:
-            if isinstance(run, Verdict) or any(run.outcomes.get(test) != "passed" for test in rest):
-                await at_once(self._confirm([bug], tell) for bug in group)
-                return
-            for bug in group:
-                bug.evidence.append((rest, run))
-                bug.again = set(foreseen - bug.own)
-                bug.seconds += run.seconds / len(group)
-        elif isinstance(run, Verdict):
+        if isinstance(run, Verdict) and len(group) == 1:
             tell(group[0].mutants, run)
             return
-        else:
-            group[0].evidence.append((self._passing, run))
-            group[0].again = {test for test in rest - group[0].own if run.outcomes.get(test) != "passed"}
-            group[0].seconds += run.seconds
+        foreseen = frozenset(test for bug in group for test in bug.failing)
+        rest = self._passing - foreseen
+        odd = frozenset() if isinstance(run, Verdict) else {t for t in rest if run.outcomes.get(t) != "passed"}
+        if isinstance(run, Verdict) or (len(group) > 1 and self._spent(odd) > MUCH * self._spent(self._passing)):
+            half = len(group) // 2
+            await at_once(self._confirm(part, tell) for part in (group[:half], group[half:]))
+            return
+        for bug in group:
+            # with others in the tree a failure tells nothing of one of them
+            bug.evidence.append((rest - odd if len(group) > 1 else self._passing, run))
+            bug.again = set((foreseen | odd) - bug.own)
+            bug.seconds += run.seconds / len(group)
         await at_once(self._second(bug, tell) for bug in group)
 
     async def _second(self, bug: _Open, tell: Callable[[Mutants, Verdict], None]) -> None:

@@ -30,7 +30,7 @@ FAILURES = 50
 TEXT_LIMIT = 4100
 """Characters of one failure's text (the runner cuts at 4,000)."""
 
-OPTIONS = ("--color=no", "--tb=short", "--maxfail=0", "--continue-on-collection-errors")
+OPTIONS = ("--color=no", "--tb=short", "--continue-on-collection-errors")
 """Added to every run, after the suite's own options: what every pytest knows and what hides no result. The suite's
 own choice of tests (`-m`, `-k`, `testpaths` in its configuration) stays: it is part of how the project is tested, and
 grading uses the configuration of the starting tree."""
@@ -122,6 +122,7 @@ async def run_tests(
     only: bool = False,
     as_arguments: bool = False,
     shuffle: int | None = None,
+    most_failing: int = 0,
 ) -> TestRun:
     """Run the files that hold `tests` (node ids or files), or the whole suite when there are none.
 
@@ -130,15 +131,17 @@ async def run_tests(
     as SWE-bench does, so that pytest looks for its configuration from there; without it configuration and ids are
     those of the whole suite.
     `shuffle` is the seed of another order of modules, and of the tests in each (not under xdist).
-    `args` are further pytest options. `timeout` in seconds.
+    `args` are further pytest options. `timeout` in seconds; the run also ends when `most_failing` tests have failed,
+    unless that is 0.
 
     Raises `UsageError` for a command that is not pytest's, `SandboxError` when the container is gone.
     """
     command = parse_command(test_command)
     run = TestRun()
     # Second try: a suite whose own options clash with ours (`-p no:cov` in its configuration, say).
+    arguments = (*command.arguments, *args, *OPTIONS, f"--maxfail={most_failing}")
     for extras in (True, False):
-        run = await _run(sandbox, workdir, command, tests, timeout, args, only, as_arguments, shuffle, extras)
+        run = await _run(sandbox, workdir, command, arguments, tests, timeout, only, as_arguments, shuffle, extras)
         if run.complete or run.exit_code != _USAGE_ERROR:
             break
     return run
@@ -148,9 +151,9 @@ async def _run(
     sandbox: Sandbox,
     workdir: str,
     command: PytestCommand,
+    arguments: Sequence[str],
     tests: Sequence[str],
     timeout: float,
-    args: Sequence[str],
     only: bool,
     as_arguments: bool,
     shuffle: int | None,
@@ -161,12 +164,12 @@ async def _run(
     job = {
         "key": key.hex(),
         "workdir": workdir,
-        "arguments": [*command.arguments, *args, *OPTIONS],
+        "arguments": arguments,
         "files": list(dict.fromkeys(map(file_of, tests))),
         "only": sorted({test for test in tests if "::" in test}) if only else [],
         "as_arguments": as_arguments,
         "shuffle": shuffle,
-        "cache": "" if "no:cacheprovider" in " ".join((*command.arguments, *args)) else cache,
+        "cache": "" if "no:cacheprovider" in " ".join(arguments) else cache,
         "extras": extras,
     }
     await sandbox.control(f"umask 0; mkdir {folder}")

@@ -24,7 +24,17 @@ from forager.forage.baseline import Baseline
 from forager.forage.mutate import Mutant, apply_all, overlap
 from forager.forage.reach import Reach, Selection, select
 from forager.forage.trying import at_once
-from forager.forage.validate import HASH_SEEDS, Reason, Suite, Verdict, failed, fault, run_suite, validate
+from forager.forage.validate import (
+    HASH_SEEDS,
+    MOST_FAILING,
+    Reason,
+    Suite,
+    Verdict,
+    failed,
+    fault,
+    run_suite,
+    validate,
+)
 from forager.sandbox.engine import Engine
 
 TOGETHER = 8
@@ -170,7 +180,7 @@ class Judge:
     async def _confirm(self, group: list[_Open], tell: Callable[[Mutants, Verdict], None]) -> None:
         """The whole suite for a group; for each half of it where it shows too much that was not foreseen."""
         together = tuple(mutant for bug in group for mutant in bug.mutants)
-        run = await self._run(together, self._whole, self._baseline.limit)
+        run = await self._run(together, self._whole, self._baseline.limit, most=MOST_FAILING * len(group))
         if isinstance(run, Verdict) and len(group) == 1:
             tell(group[0].mutants, run)
             return
@@ -208,8 +218,9 @@ class Judge:
                 seen[test].add("fail" if failed(run, test) else run.outcomes.get(test, "missing"))
         fail = tuple(test for test, outcomes in seen.items() if outcomes == {"fail"})
         keep = tuple(test for test, outcomes in seen.items() if outcomes == {"passed"})
-        if not fail or not keep:
-            return Verdict(reason="unstable", runs=len(bug.evidence), seconds=bug.seconds)
+        if not fail or not keep or len(fail) >= MOST_FAILING:
+            reason: Reason = "breaks_much" if fail and keep else "unstable"
+            return Verdict(reason=reason, runs=len(bug.evidence), seconds=bug.seconds)
         return Verdict(
             reason="valid",
             fail_to_pass=fail,
@@ -221,7 +232,7 @@ class Judge:
         )
 
     async def _run(
-        self, mutants: Mutants, tests: Sequence[str], limit: float, *, second: bool = False
+        self, mutants: Mutants, tests: Sequence[str], limit: float, *, second: bool = False, most: int = MOST_FAILING
     ) -> TestRun | Verdict:
         """One run with these mutants in the tree; a verdict where it shows that no task comes of them."""
         async with self._slots:
@@ -234,9 +245,10 @@ class Judge:
                     files=apply_all(mutants, self._sources),
                     tests=tests,
                     locals_shown=second,
+                    most_failing=most,
                     attempt=self._attempt,
                 )
             except CapExceeded:
                 return Verdict(reason="broke_container")
-        reason: Reason | None = fault(run)
+        reason: Reason | None = fault(run, most)
         return run if reason is None else Verdict(reason=reason, runs=1, seconds=run.seconds)

@@ -23,14 +23,28 @@ from forager.sandbox.engine import Engine
 HASH_SEEDS = ("0", "1729")
 """Of the first and the second run. The first is what every sandbox has."""
 
+MOST_FAILING = 1000
+"""Failing tests from which a bug is no task: it tells nothing that the first of them does not, and each costs the
+runner more than a test that passes."""
+
 CAPS = Caps(memory=2 * 1024**3, output=16 * 1024**2)
 
 Reason = Literal[
-    "valid", "survived", "unreached", "nothing_passes", "timeout", "crashed", "unstable", "broke_container", "unowned"
+    "valid",
+    "survived",
+    "unreached",
+    "nothing_passes",
+    "breaks_much",
+    "timeout",
+    "crashed",
+    "unstable",
+    "broke_container",
+    "unowned",
 ]
 """Why a mutant is a task or is not. `survived`: no test fails; `unreached`: no test runs its lines; `nothing_passes`:
-it breaks every test, as an import that fails does; `crashed`: the runner did not reach its end; `unstable`: no test
-fails both times; `unowned`: a place of a combined bug makes no test fail that the others leave alone."""
+it breaks every test, as an import that fails does; `breaks_much`: `MOST_FAILING` tests fail or more; `crashed`: the
+runner did not reach its end; `unstable`: no test fails both times; `unowned`: a place of a combined bug makes no test
+fail that the others leave alone."""
 
 
 class Suite(Record, frozen=True):
@@ -66,12 +80,14 @@ async def run_suite(
     tests: Sequence[str] = (),
     shuffle: int | None = None,
     locals_shown: bool = False,
+    most_failing: int = 0,
     attempt: str = "",
 ) -> TestRun:
     """One run of the suite in a fresh container without network, `files` (by path) written over the clean ones.
 
     `tests` (node ids) are the only ones to run; none means all. `timeout` in seconds; `shuffle` is the seed of
-    another order; `locals_shown` puts local variables into the failure texts.
+    another order; `locals_shown` puts local variables into the failure texts; the run ends when `most_failing` tests
+    have failed, unless that is 0.
 
     Raises `SandboxError` when the engine fails, `CapExceeded` when the tests broke the container's limits,
     `UnfitError` when nothing will work.
@@ -90,6 +106,7 @@ async def run_suite(
             only=bool(tests),
             timeout=timeout,
             shuffle=shuffle,
+            most_failing=most_failing,
             args=("--showlocals",) if locals_shown else (),
         )
 
@@ -127,12 +144,13 @@ async def validate(
                 files=files,
                 tests=tests,
                 locals_shown=number == 1,
+                most_failing=MOST_FAILING,
                 attempt=attempt,
             )
         except CapExceeded:
             return verdict("broke_container")
         runs.append(run)
-        if reason := fault(run):
+        if reason := fault(run, MOST_FAILING):
             return verdict(reason)
         if number == 0 and not any(failed(run, test) for test in passing):
             return verdict("survived")
@@ -151,6 +169,8 @@ async def validate(
     }
     if not fail or not keep:
         return verdict("unstable")
+    if len(fail) >= MOST_FAILING:
+        return verdict("breaks_much")
     texts = {**first.failures, **second.failures}
     return Verdict(
         reason="valid",
@@ -167,8 +187,10 @@ _USAGE_ERROR = 4
 """Pytest's exit code when a conftest cannot be imported."""
 
 
-def fault(run: TestRun) -> Reason | None:
+def fault(run: TestRun, most_failing: int) -> Reason | None:
     """What is wrong with a run as such; None where its results can be read."""
+    if sum(outcome in ("failed", "error") for outcome in run.outcomes.values()) >= most_failing:
+        return "breaks_much"
     if run.timed_out:
         return "timeout"
     return None if run.complete or run.exit_code == _USAGE_ERROR else "crashed"

@@ -90,6 +90,16 @@ async def test_a_mutant_that_is_no_task(
 
 
 @pytest.mark.docker
+async def test_a_bug_that_breaks_much_ends_its_run_early(
+    engine: Engine, suite: Suite, clean: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forager.forage.validate.MOST_FAILING", 2)
+    bug = clean.replace("/ len(values)", "/ (len(values) + 1)")
+    verdict = await validate(engine, suite, BASELINE, {"calc/core.py": bug.encode()})
+    assert (verdict.reason, verdict.runs, verdict.fail_to_pass) == ("breaks_much", 1, ())
+
+
+@pytest.mark.docker
 async def test_a_mutant_that_fills_the_memory_does_no_harm(engine: Engine, suite: Suite, clean: str) -> None:
     changed = clean.replace("return a + b", "x = [b'x' * 10**6]\n    while True: x.append(x[0] + b'y')")
     verdict = await validate(engine, suite, BASELINE, {"calc/core.py": changed.encode()})

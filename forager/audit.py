@@ -17,11 +17,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import builtins
 import bz2
 import contextlib
 import gzip
 import io
 import json
+import keyword
 import lzma
 import os
 import re
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 WINDOW = 3
 """Lines of a window."""
 LEAST = 30
-"""Characters that a window has at least; shorter ones take in more lines."""
+"""Characters that a window has at least, keywords and names of builtins left out; shorter ones take in more lines."""
 LINE_LEAST = 12
 """Characters of a single line that is looked for in the image's settings."""
 PIECE = 64 * 1024**2
@@ -59,6 +61,7 @@ OVERLAP = 64 * 1024
 LEAKS = 20
 """Leaks that are kept of a task; the others are only counted by there being this many."""
 
+_EVERYWHERE = re.compile(rb"\b(%s)\b|\s" % "|".join([*keyword.kwlist, *dir(builtins), "self"]).encode())
 _GIT_OBJECT = re.compile(r"(.*/)?objects/(pack/[^/]+\.(?:pack|idx)|[0-9a-f]{2}/[0-9a-f]{38,62})$")
 
 
@@ -99,7 +102,7 @@ class Windows:
             lines = _even(data)
             for n in range(max(1, len(lines) - WINDOW + 1)):
                 size = WINDOW
-                while n + size < len(lines) and sum(map(len, lines[n : n + size])) < LEAST:
+                while n + size < len(lines) and sum(map(_own, lines[n : n + size])) < LEAST:
                     size += 1
                 rows = lines[n : n + size]
                 if not all(row.startswith((b"import ", b"from ")) for row in rows):  # other packages import too
@@ -554,6 +557,11 @@ def _git(
 def _patch(text: str) -> bytes:
     data = text.encode("utf-8", "surrogatepass")
     return data if data.endswith(b"\n") else data + b"\n"
+
+
+def _own(line: bytes) -> int:
+    """Characters of a line that other code does not have anyway: `DeprecationWarning,` is everywhere."""
+    return len(_EVERYWHERE.sub(b"", line))
 
 
 def _even(data: bytes) -> list[bytes]:

@@ -111,6 +111,11 @@ def test_look_alikes_do_not_count() -> None:
     assert not windows.find(f"def average(values):\n    {ANSWER}\n".encode())
     assert not windows.find(BUG["calc/core.py"].encode())
     assert not Windows({"a": b"x = 1\ny = 2\n"}, [b"x = 1\ny = 2\n"]).windows
+    warning = (
+        b'warnings.warn(\n    "use hour() now",\n    DeprecationWarning,\n    stacklevel=2,\n)\nreturn hour(at)\n'
+    )
+    assert Windows({"a": warning}, []).find(warning)
+    assert not Windows({"a": warning}, []).find(warning.replace(b"hour", b"day"))
     imports = b"import logging\nimport os\nfrom pathlib import Path\n"
     assert not Windows({"a": imports}, []).windows
     assert Windows({"a": imports + b"x = os.environ[Path.home().name]\n"}, []).find(

@@ -48,10 +48,12 @@ class Repetitions(Record, frozen=True):
     """Of the model, in each of the attempts at once."""
     reply_seconds: float = 3.0
     grades: int = 10
-    mutants: int = 40
-    """Of each package."""
-    mutant_packages: tuple[str, ...] = ("pypi:tenacity==9.2.1", "pypi:packaging==26.3", "pypi:boltons==26.2.0")
-    """Their suites take some seconds."""
+    mutants: tuple[tuple[str, int], ...] = (
+        ("pypi:packaging==26.3", 16),
+        ("pypi:humanize==4.17.0", 40),
+        ("pypi:tenacity==9.2.1", 40),
+    )
+    """Packages and how many of each. The suite of the first takes a minute, those of the others some seconds."""
     starts: int = 10
     exported: int = 10_000
     """Attempts of the run that is exported."""
@@ -74,8 +76,7 @@ QUICK = Repetitions(
     replies=3,
     reply_seconds=0.3,
     grades=1,
-    mutants=2,
-    mutant_packages=("pypi:inflection==0.5.1",),
+    mutants=(("pypi:inflection==0.5.1", 2),),
     starts=2,
     exported=40,
     listed=200,

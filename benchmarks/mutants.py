@@ -32,7 +32,7 @@ async def measure(bench: Bench) -> Group:
     """The first mutants of each package's sample, judged both ways, one way after the other."""
     figures: list[Figure] = []
     goals: list[Goal] = []
-    for name in bench.repetitions.mutant_packages:
+    for name, count in bench.repetitions.mutants:
         release = name.removeprefix("pypi:")
         report = await forage(bench.engine, [name], bench.directory / f"mutants-{release}", mutations=1, runs=2)
         tasks = load_tasks(report.tasks)
@@ -46,7 +46,7 @@ async def measure(bench: Bench) -> Group:
         reach = await make_reach(bench.engine, suite, baseline, sources)
         mapping = time.perf_counter() - began
         order = sample(all_sites(sources), sources, "benchmark")
-        bugs: list[Mutants] = [(mutant,) for mutant in islice(order, bench.repetitions.mutants)]
+        bugs: list[Mutants] = [(mutant,) for mutant in islice(order, count)]
         quick, few = await _judge(bench, suite, baseline, sources, reach, bugs)
         slow, all_tests = await _judge(bench, suite, baseline, sources, None, bugs)
         same = sum(_same(few[bug], all_tests[bug]) for bug in bugs)

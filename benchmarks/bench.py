@@ -50,10 +50,9 @@ class Repetitions(Record, frozen=True):
     grades: int = 10
     mutants: tuple[tuple[str, int], ...] = (
         ("pypi:packaging==26.3", 16),
-        ("pypi:humanize==4.17.0", 40),
-        ("pypi:tenacity==9.2.1", 40),
+        ("pypi:humanize==4.17.0", 24),
     )
-    """Packages and how many of each. The suite of the first takes a minute, those of the others some seconds."""
+    """Packages and how many of each. The suite of the first takes a minute, that of the other some seconds."""
     starts: int = 10
     exported: int = 10_000
     """Attempts of the run that is exported."""

@@ -12,11 +12,6 @@ from forager.sandbox.docker import DockerSandbox, open_sandbox
 from forager.sandbox.engine import Engine
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # It takes a minute. Were it the last of all, the other workers would have nothing to do meanwhile.
-    items.sort(key=lambda item: item.path.name != "test_benchmarks.py")
-
-
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     with Engine.connect() as connected:

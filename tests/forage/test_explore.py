@@ -112,7 +112,7 @@ def gear(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A clone that no rule has an environment for; its images are removed in the end."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("GEAR_KEY", KEY)
-    monkeypatch.setattr("forager.forage.dated.OLDER", ())  # each would be built, and do no better
+    monkeypatch.setattr("forager.forage.ladder.ATTEMPTS", 1)  # each rung would be built, and do no better
     path = make(tmp_path / f"gear_{secrets.token_hex(4)}")
     commit(path, "Begin", FILES)
     yield path

@@ -100,9 +100,10 @@ class Windows:
         wanted: dict[bytes, None] = {}
         for data in fixed.values():
             lines = _even(data)
+            weights = [_own(line) for line in lines]
             for n in range(max(1, len(lines) - WINDOW + 1)):
                 size = WINDOW
-                while n + size < len(lines) and sum(map(_own, lines[n : n + size])) < LEAST:
+                while n + size < len(lines) and sum(weights[n : n + size]) < LEAST:
                     size += 1
                 rows = lines[n : n + size]
                 if not all(row.startswith((b"import ", b"from ")) for row in rows):  # other packages import too

@@ -138,8 +138,8 @@ async def run_tests(
     """
     command = parse_command(test_command)
     run = TestRun()
-    # Second try: a suite whose own options clash with ours (`-p no:cov` in its configuration, say).
     arguments = (*command.arguments, *args, *OPTIONS, f"--maxfail={most_failing}")
+    # Second try: a suite whose own options clash with ours (`-p no:cov` in its configuration, say).
     for extras in (True, False):
         run = await _run(sandbox, workdir, command, arguments, tests, timeout, only, as_arguments, shuffle, extras)
         if run.complete or run.exit_code != _USAGE_ERROR:

@@ -17,10 +17,9 @@ from msgspec import structs
 
 from forager.errors import BuildError, CapExceeded, ForageError, SandboxError
 from forager.evaluate.testrun import TestRun, file_of, run_tests
-from forager.forage import detect, history
+from forager.forage import detect, history, ladder
 from forager.forage.commit_statement import CLOSING, commit_statement
 from forager.forage.giveaway import functions_in
-from forager.forage.ladder import climb
 from forager.forage.linked import Issues
 from forager.forage.mining import Candidate
 from forager.forage.project import Project
@@ -183,12 +182,13 @@ class Miner:
         """
         base = structs.replace(self._source.environment, commit=candidate.base)
         files = await asyncio.to_thread(history.read_tree, self._source.path, candidate.base)
-        plans = await asyncio.to_thread(detect.candidates_for, self._source.name, base, files)
+        project = await asyncio.to_thread(Project, self._source.name, files)
+        plans = await asyncio.to_thread(detect.plans_for, project, base)
         key = digest([structs.replace(plan, commit="") for plan in plans])
         async with self._planning.setdefault(key, asyncio.Lock()):  # those that come after may have it for nothing
             known = list(self._found.get(key, ()))
             if not known:
-                return await self._climbed(key, base, candidate, files)
+                return await self._climbed(key, base, candidate, project)
         for environment, share in reversed(known):
             here = structs.replace(environment, commit=candidate.base)
             image = await self._image(here)
@@ -196,33 +196,30 @@ class Miner:
             if _share(run) >= 0.9 * share:
                 return here, image, run
         async with self._planning[key]:
-            return await self._climbed(key, base, candidate, files)
+            return await self._climbed(key, base, candidate, project)
 
     async def _climbed(
-        self, key: str, base: Environment, candidate: Candidate, files: Mapping[str, bytes]
+        self, key: str, base: Environment, candidate: Candidate, project: Project
     ) -> tuple[Environment, str, TestRun]:
-        environment, run = await self._climb(base, candidate, files)
+        environment, run = await self._climb(base, candidate, project)
         async with self._builds:
             pinned = await freeze(self._engine, environment, self._note)
         if _passed(run):
             self._found.setdefault(key, []).append((pinned, _share(run)))
         return pinned, await self._image(pinned), run
 
-    async def _climb(
-        self, base: Environment, candidate: Candidate, files: Mapping[str, bytes]
-    ) -> tuple[Environment, TestRun]:
+    async def _climb(self, base: Environment, candidate: Candidate, project: Project) -> tuple[Environment, TestRun]:
         """The first rung of the ladder in which nearly all of the commit's tests pass; or the one in which most do.
         Where most fail, the environment of the newest commit is tried too."""
 
         async def attempt(environment: Environment) -> TestRun:
             return await self._first(await self._image(environment), candidate)
 
-        project = await asyncio.to_thread(Project, self._source.name, files)
         date = history.iso(candidate.commit.time) if await tells_times() else ""
         failed: BuildError | None = None
         best: tuple[Environment, TestRun] | None = None
         try:
-            found = await climb(project, base, attempt, self._note, {}, date=date, good=GOOD)
+            found = await ladder.climb(project, base, attempt, self._note, {}, date=date, good=GOOD)
         except BuildError as error:
             failed = error
         else:
@@ -380,8 +377,7 @@ _USAGE_ERROR = 4
 
 def _share(run: TestRun) -> float:
     """Of the tests and modules that ran or should have, the share that passed."""
-    bad = sum(outcome in ("failed", "error") for outcome in run.outcomes.values()) + len(run.collect_errors)
-    return len(_passed(run)) / max(1, len(_passed(run)) + bad)
+    return ladder.passed(run) / max(1, ladder.passed(run) + ladder.failed(run))
 
 
 def _passed(run: TestRun) -> list[str]:

@@ -188,8 +188,7 @@ class Finder:
                     f"a copy of the repository's code is installed, {first}{more}: tests have to import it from the "
                     "working tree (`pip install -e .`)"
                 )
-            bad = sum(outcome in ("failed", "error") for outcome in run.outcomes.values()) + len(run.collect_errors)
-            return Found(environment=environment, image=image, passed=passed(run), failed=bad)
+            return Found(environment=environment, image=image, passed=passed(run), failed=ladder.failed(run))
 
         async with self._at_once:
             start, image = await self._start()

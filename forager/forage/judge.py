@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import tenacity
 
 from forager.errors import CapExceeded, SandboxError
-from forager.evaluate.testrun import TestRun, file_of
+from forager.evaluate.testrun import TestRun
 from forager.forage.baseline import Baseline
 from forager.forage.mutate import Mutant, apply_all, overlap
 from forager.forage.reach import Reach, Selection, select
@@ -33,6 +33,7 @@ from forager.forage.validate import (
     failed,
     fault,
     run_suite,
+    settled,
     validate,
 )
 from forager.sandbox.engine import Engine
@@ -59,8 +60,7 @@ steady = tenacity.retry(
 class _Open:
     """A bug that some of its own tests see, on its way to a verdict."""
 
-    def __init__(self, number: int, mutants: Mutants, own: frozenset[str], first: TestRun) -> None:
-        self.number = number
+    def __init__(self, mutants: Mutants, own: frozenset[str], first: TestRun) -> None:
         self.mutants = mutants
         self.own = own
         """The tests that reach it."""
@@ -107,7 +107,7 @@ class Judge:
 
         Raises `SandboxError` and `UnfitError` when the engine fails; what was told by then stands.
         """
-        opened = await at_once(self._open(number, mutants, tell) for number, mutants in enumerate(bugs))
+        opened = await at_once(self._open(mutants, tell) for mutants in bugs)
         groups: list[list[_Open]] = []
         for bug in opened:
             if bug is None:
@@ -120,29 +120,33 @@ class Judge:
                 group.append(bug)
         await at_once(self._confirm(group, tell) for group in groups)
 
-    async def _open(self, number: int, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> _Open | None:
-        """What the tests that reach a bug say; None where that, or the whole suite, has settled it."""
+    async def _open(self, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> _Open | None:
+        """A bug that some of the tests which reach it see; None where it is settled, and told."""
+        found = await self._first(mutants)
+        if isinstance(found, _Open):
+            return found
+        tell(mutants, found)
+        return None
+
+    async def _first(self, mutants: Mutants) -> _Open | Verdict:
+        """What the tests that reach a bug say, and the whole suite where they can't say it."""
         selection = self._select(mutants)
         if selection is None:
-            tell(mutants, await self._alone(mutants, None))
-        elif not selection.tests:
-            known = Verdict(reason="unreached") if not selection.shared else await self._alone(mutants, ())
-            tell(mutants, known)
-        else:
-            run = await self._run(mutants, selection.tests, self._limit(selection))
-            if isinstance(run, Verdict):
-                tell(mutants, run)
-            elif selection.shared and not any(run.outcomes.get(test) == "passed" for test in selection.tests):
-                tell(mutants, await self._alone(mutants, None))  # nothing may pass: not beside others
-            elif any(failed(run, test) for test in selection.tests):
-                return _Open(number, mutants, frozenset(selection.tests), run)
-            elif not run.complete:
-                tell(mutants, await self._alone(mutants, None))
-            elif selection.shared:
-                tell(mutants, await self._alone(mutants, selection.tests))
-            else:
-                tell(mutants, Verdict(reason="survived", runs=1, seconds=run.seconds))
-        return None
+            return await self._alone(mutants, None)
+        if not selection.tests:
+            return await self._alone(mutants, ()) if selection.shared else Verdict(reason="unreached")
+        run = await self._run(mutants, selection.tests, self._limit(selection))
+        if isinstance(run, Verdict):
+            return run
+        if selection.shared and not any(run.outcomes.get(test) == "passed" for test in selection.tests):
+            return await self._alone(mutants, None)  # nothing may pass: not beside others
+        if any(failed(run, test) for test in selection.tests):
+            return _Open(mutants, frozenset(selection.tests), run)
+        if not run.complete:
+            return await self._alone(mutants, None)
+        if selection.shared:
+            return await self._alone(mutants, selection.tests)
+        return Verdict(reason="survived", runs=1, seconds=run.seconds)
 
     def _select(self, mutants: Mutants) -> Selection | None:
         """The tests that reach a bug; None where that is not known, or not worth knowing."""
@@ -211,25 +215,12 @@ class Judge:
 
     def _verdict(self, bug: _Open) -> Verdict:
         seen: dict[str, set[str]] = {test: set() for test in self._baseline.passing}
-        texts: dict[str, str] = {}
         for tests, run in bug.evidence:
-            texts |= run.failures
             for test in tests & self._passing:
                 seen[test].add("fail" if failed(run, test) else run.outcomes.get(test, "missing"))
-        fail = tuple(test for test, outcomes in seen.items() if outcomes == {"fail"})
-        keep = tuple(test for test, outcomes in seen.items() if outcomes == {"passed"})
-        if not fail or not keep or len(fail) >= MOST_FAILING:
-            reason: Reason = "breaks_much" if fail and keep else "unstable"
-            return Verdict(reason=reason, runs=len(bug.evidence), seconds=bug.seconds)
-        return Verdict(
-            reason="valid",
-            fail_to_pass=fail,
-            pass_to_pass=keep,
-            unstable=tuple(test for test, outcomes in seen.items() if outcomes not in ({"fail"}, {"passed"})),
-            failures={test: text for test in sorted(fail) if (text := texts.get(test) or texts.get(file_of(test)))},
-            runs=len(bug.evidence),
-            seconds=bug.seconds,
-        )
+        fail = {test for test, outcomes in seen.items() if outcomes == {"fail"}}
+        keep = {test for test, outcomes in seen.items() if outcomes == {"passed"}}
+        return settled(self._baseline.passing, fail, keep, [run for _, run in bug.evidence], bug.seconds)
 
     async def _run(
         self, mutants: Mutants, tests: Sequence[str], limit: float, *, second: bool = False, most: int = MOST_FAILING

@@ -167,19 +167,27 @@ async def validate(
         for test in passing
         if first.outcomes.get(test) == "passed" and (test not in again or second.outcomes.get(test) == "passed")
     }
-    if not fail or not keep:
-        return verdict("unstable")
-    if len(fail) >= MOST_FAILING:
-        return verdict("breaks_much")
-    texts = {**first.failures, **second.failures}
+    return settled(baseline.passing, fail, keep, runs, sum(run.seconds for run in runs))
+
+
+def settled(
+    passing: Sequence[str], fail: Collection[str], keep: Collection[str], runs: Sequence[TestRun], seconds: float
+) -> Verdict:
+    """The verdict once it is known which of the `passing` tests fail each time, and which pass each time.
+
+    `runs` have the failure texts, the latest last; `seconds` is what they took, as far as it is this bug's share.
+    """
+    if not fail or not keep or len(fail) >= MOST_FAILING:
+        return Verdict(reason="breaks_much" if fail and keep else "unstable", runs=len(runs), seconds=seconds)
+    texts = {test: text for run in runs for test, text in run.failures.items()}
     return Verdict(
         reason="valid",
-        fail_to_pass=tuple(test for test in baseline.passing if test in fail),
-        pass_to_pass=tuple(test for test in baseline.passing if test in keep),
-        unstable=tuple(test for test in baseline.passing if test not in fail and test not in keep),
+        fail_to_pass=tuple(test for test in passing if test in fail),
+        pass_to_pass=tuple(test for test in passing if test in keep),
+        unstable=tuple(test for test in passing if test not in fail and test not in keep),
         failures={test: text for test in sorted(fail) if (text := texts.get(test) or texts.get(file_of(test)))},
         runs=len(runs),
-        seconds=sum(run.seconds for run in runs),
+        seconds=seconds,
     )
 
 

@@ -199,9 +199,8 @@ def test_an_engine_that_goes_away_stops_the_run_which_goes_on_when_it_is_back(
         gate.reopen()
         forager(*command, env=env).fine()
     assert read(out).only().outcome.status == "submitted"
-    none_left(
-        engine, process.pid
-    )  # one that was made but not yet started when the engine went is seen to by the next run
+    # one that was made but not yet started when the engine went is seen to by the next run
+    none_left(engine, process.pid)
 
 
 def test_a_full_disk_while_a_task_image_is_made(engine: Engine, one_task: Path, tmp_path: Path) -> None:

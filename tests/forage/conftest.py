@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,6 +18,15 @@ from forager.sandbox.engine import Engine
 from tests.evaluate.conftest import calc
 
 __all__ = ["calc", "inflection"]
+
+
+def tasks_of(directory: Path) -> list[dict[str, Any]]:
+    """The lines of tasks.jsonl, without what is measured in seconds."""
+    tasks = [json.loads(line) for line in (directory / "tasks.jsonl").read_text().splitlines()]
+    for task in tasks:
+        task["provenance"].pop("baseline_seconds", None)  # mined commits have none
+        task.pop("test_seconds", None)
+    return tasks
 
 
 class Package(NamedTuple):

@@ -19,6 +19,7 @@ from forager.forage.events import Event, as_line
 from forager.forage.pipeline import ForageReport, forage
 from forager.sandbox.engine import Engine
 from forager.tasks import load_tasks
+from tests.forage.conftest import tasks_of
 from tests.forage.grading import both_sides
 from tests.support.index_server import serve, tar_of
 
@@ -33,14 +34,6 @@ from forager.sandbox.engine import Engine
 with Engine.connect() as engine:
     asyncio.run(forage(engine, sys.argv[2:], Path(sys.argv[1]), mutations=2, workers=2))
 """
-
-
-def tasks_of(directory: Path) -> list[dict[str, Any]]:
-    """The lines of tasks.jsonl, without what is measured in seconds."""
-    tasks = [json.loads(line) for line in (directory / "tasks.jsonl").read_text().splitlines()]
-    for task in tasks:
-        del task["provenance"]["baseline_seconds"], task["test_seconds"]
-    return tasks
 
 
 @pytest.fixture(scope="module")

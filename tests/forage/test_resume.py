@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from forager.forage.pipeline import forage
 from forager.sandbox.engine import Engine
+from tests.forage.conftest import tasks_of
 from tests.forage.histories import calc
 
 pytestmark = pytest.mark.docker
@@ -34,15 +34,6 @@ with Engine.connect() as engine:
     asyncio.run(forage(engine, [sys.argv[2]], Path(sys.argv[1]), mutations=2, runs=2, progress=stop))
 """
 """Stands still as soon as it enters a stage."""
-
-
-def written(out: Path) -> list[dict[str, Any]]:
-    """The tasks, without what is measured in seconds."""
-    tasks = [json.loads(line) for line in (out / "tasks.jsonl").read_text().splitlines()]
-    for task in tasks:
-        task["provenance"].pop("baseline_seconds", None)
-        task.pop("test_seconds", None)
-    return tasks
 
 
 def test_killed_on_entering_each_stage_it_goes_on(engine: Engine, tmp_path: Path) -> None:
@@ -68,8 +59,8 @@ def test_killed_on_entering_each_stage_it_goes_on(engine: Engine, tmp_path: Path
     assert not any("clean run" in text for text in said), "the baseline was run again"
     undisturbed = tmp_path / "undisturbed"
     asyncio.run(forage(engine, [clone], undisturbed, mutations=2, runs=2))
-    assert written(out) == written(undisturbed)
-    assert len(written(out)) == 2
+    assert tasks_of(out) == tasks_of(undisturbed)
+    assert len(tasks_of(out)) == 2
     (record,) = [json.loads(line) for line in (out / "repositories.jsonl").read_text().splitlines()]
     assert (record["status"], record["environment_rung"]) == ("done", "as declared")
     assert list(record["environment_tried"]) == ["as declared"]

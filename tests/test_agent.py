@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -153,14 +152,13 @@ async def test_a_wrong_call_is_answered_and_the_work_goes_on(played: Played) -> 
 async def test_a_container_that_dies_ends_it_before_another_paid_call(
     played: Played, engine: Engine, http: OpenAIServer
 ) -> None:
-    running = asyncio.create_task(played.run([{"bash": "sleep 60"}] * 9, command_seconds=60.0))
+    running = asyncio.create_task(played.run([{"bash": "sleep 1000"}] * 9, command_seconds=1000.0))
     while not http.count:  # noqa: ASYNC110 - another thread counts
         await asyncio.sleep(0.01)
-    began = time.monotonic()
     engine.api.kill(played.sandbox.container)
-    outcome = await running
+    outcome = await asyncio.wait_for(running, 60)
     assert outcome.status == "sandbox_error" and not outcome.counts
-    assert time.monotonic() - began < 5 and http.count == 1
+    assert http.count == 1
 
 
 async def test_a_server_that_refuses_the_prompt_is_a_context_limit(played: Played) -> None:

@@ -126,9 +126,9 @@ def test_showing_an_old_log_is_no_test_run(command: str) -> None:
      "FAIL: a (" * 3600, "a::" * 10_000, "\n" * 32_768, "test result: ok. " * 1900, "\x1b[" * 16_000],
 )  # fmt: skip
 def test_hostile_text_costs_little(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     feedback("pytest", text, 1)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 2
 
 
 def test_at_most_fifty_failing_ids() -> None:

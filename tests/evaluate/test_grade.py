@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from msgspec import structs
 
-from forager.evaluate import grade, run_tests
+from forager.evaluate import grade
 from forager.evaluate.attacks import ATTACKS, BUG, CORE, GOLD, TREE, bugged, diff
 from forager.images.task import TaskImage
 from forager.records import Environment, Evaluation, Task
 from forager.sandbox import Caps
-from forager.sandbox.docker import open_sandbox
 from forager.sandbox.engine import Engine
 
 pytestmark = pytest.mark.docker
@@ -245,25 +242,6 @@ async def test_configuration_that_the_reference_changes_too_gets_the_references_
     evaluation = await graded(engine, (task, calc[1]), reference)
     assert evaluation.resolved
     assert evaluation.flags == ("config_restored",)
-
-
-async def test_the_harness_adds_little_to_the_tests_own_time(engine: Engine, calc: Calc) -> None:
-    """Half a second a grade, container and canaries included, on a quiet machine; here only that nothing is grossly
-    wrong. Tests of a second and a half leave room for the canaries beside them."""
-    task, image = calc
-    slow = bugged(
-        {"calc/core.py": "import time\n\n\n" + FIXED.replace("return a + b", "return time.sleep(0.5) or a + b")}
-    )
-    added = []
-    for _ in range(2):
-        started = time.perf_counter()
-        async with await open_sandbox(engine, image.digest, workdir=task.workdir, run="tests") as sandbox:
-            await run_tests(sandbox, workdir=task.workdir, timeout=60)
-        by_hand = time.perf_counter() - started
-        evaluation, log = await grade(engine, task, image, slow, run="tests")
-        assert evaluation.resolved, log
-        added.append(evaluation.seconds - 1.5 - by_hand)
-    assert min(added) < 5.0
 
 
 async def test_the_real_fix_resolves_beside_every_removed_attack(engine: Engine, calc: Calc) -> None:

@@ -70,12 +70,12 @@ def test_huge_patches_cost_little(size: int) -> None:
     line = "x = [1, 2, 3]  # a line like many others\n"
     huge = diff({"big.py": "a = 1\n"}, {"big.py": "a = 1\n" + line * (size // len(line))})
     reference = diff({"big.py": "a = 1\n"}, {"big.py": "a = 1\n" + (line * 200).replace("3", "4")})
-    started = time.perf_counter()
+    started = time.process_time()
     assert 0.0 <= similarity(huge, reference) < 1.0
-    assert time.perf_counter() - started < 15
-    started = time.perf_counter()
+    assert time.process_time() - started < 15
+    started = time.process_time()
     assert similarity(huge + GOLD, GOLD) == 1.0
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_long_files_are_compared_by_lines() -> None:

@@ -160,7 +160,7 @@ async def test_fifty_thousand_files_are_read_soon_and_in_little_memory(tmp_path:
     project = Project(source.name, files)
     assert project.tests() == []
     assert len(files) == MAX_FILES
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 100  # git asked once for each file would take minutes
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
 
 

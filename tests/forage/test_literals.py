@@ -36,7 +36,7 @@ def test_names_of_literals_are_followed_in_setup_py() -> None:
 
 
 def test_traps_in_setup_py_end_soon() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     wide = b"\n".join(b"x%d = [%s]" % (n, b", ".join([b"*x%d" % (n + 1)] * 300)) for n in range(12))
     assert isinstance(setup_arguments(wide + b"\nx12 = ['a']\nsetup(install_requires=x0)"), dict)
     assert setup_arguments(b"a = a + a\nsetup(name=a)") == {}
@@ -49,7 +49,7 @@ def test_traps_in_setup_py_end_soon() -> None:
     assert len(setup_arguments(long + b"setup(name=a3)")["name"]) <= 10_000
     assert setup_arguments(b"setup(name=" + b"(" * 5000) == {}
     assert setup_arguments(b"\0") == {}
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 NOX = b"""

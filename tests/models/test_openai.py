@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
@@ -289,14 +288,13 @@ async def test_an_error_inside_a_reply_with_status_200_is_read_as_the_error_it_i
 
 async def test_cancelling_ends_a_call_at_once(http: OpenAIServer) -> None:
     http.answer = lambda request: fault("silent")
-    async with opened(http.base_url) as model:
+    async with opened(http.base_url, timeout=1000.0) as model:
         call = asyncio.create_task(model.complete(MESSAGES, TOOLS))
         await asyncio.to_thread(http.wait_for, lambda: http.count == 1)
-        started = time.monotonic()
         call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-    assert time.monotonic() - started < 0.5
+        async with asyncio.timeout(60):
+            with pytest.raises(asyncio.CancelledError):
+                await call
 
 
 # ----------------------------------------------------------------------------------- 429: waiting, not failing
@@ -351,10 +349,9 @@ async def test_a_server_that_refuses_everybody_for_good_is_given_up(http: OpenAI
 
 async def test_a_pause_longer_than_the_patience_is_not_sat_out(http: OpenAIServer) -> None:
     http.answer = lambda request: fault("429", retry_after=3600)
-    started = time.monotonic()
-    with pytest.raises(ModelError, match="refusing requests"):
-        await ask(http)
-    assert time.monotonic() - started < 2
+    async with asyncio.timeout(60):
+        with pytest.raises(ModelError, match="refusing requests"):
+            await ask(http)
 
 
 async def test_an_account_without_credit_stops_the_run(http: OpenAIServer) -> None:

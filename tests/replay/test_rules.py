@@ -96,9 +96,9 @@ def test_several_rules_are_all_named() -> None:
 @pytest.mark.parametrize("piece", ["=", "= ", "in 1.0s ", "a" * 7, "/tmp/tmp", "Mon ", "1" * 9, "grep -", "12:"])
 def test_a_hostile_observation_takes_no_time(piece: str) -> None:
     text = (piece * 40_000)[:40_000]
-    began = time.perf_counter()
+    began = time.process_time()
     normalise(text, BUILT_IN, "git find ps df" + text[:2000])
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
 
 
 def test_output_that_was_cut_off_is_compared_up_to_there() -> None:

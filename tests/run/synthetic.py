@@ -1,6 +1,6 @@
 """Synthetic tasks and attempts for the tests of runs, and a program that runs them in a process of its own.
 
-    python -m tests.run.synthetic DIR [--tasks N] [--samples K] [--workers W] [--seconds S] [--model M]
+    python -m tests.run.synthetic DIR [--tasks N] [--samples K] [--workers W] [--seconds S] [--later S] [--model M]
 
 An attempt here is what the orchestrator asks of one and no more: it logs, it waits a moment, it returns a trajectory.
 """
@@ -96,14 +96,15 @@ def broken(task: Task, sample: int, status: str, detail: str = "broke") -> Traje
     return make_trajectory(task, sample, patch=None, evaluation=None, outcome=Outcome(status=status, detail=detail))
 
 
-def attempt_taking(seconds: float, padding: int = 0) -> Attempt:
-    """An attempt of three logged steps; its line has `padding` extra bytes."""
+def attempt_taking(seconds: float, padding: int = 0, *, later: float | None = None) -> Attempt:
+    """An attempt of three logged steps; its line has `padding` extra bytes. A task's second attempt takes `later`
+    seconds."""
 
     async def attempt(task: Task, sample: int, journal: Log, notify: Notify) -> Trajectory:
         for step in range(3):
             journal({"event": "reply", "step": step, "text": "x" * 500})
             notify(Activity(phase="tool", step=step + 1, tool="bash", detail="pytest"))
-            await asyncio.sleep(seconds / 3)
+            await asyncio.sleep((later if later is not None and sample else seconds) / 3)
         text = "é" * (padding // 2)
         trajectory = make_trajectory(task, sample)
         return make_trajectory(task, sample, messages=(*trajectory.messages, {"role": "user", "content": text}))
@@ -118,12 +119,13 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=2)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=0.02)
+    parser.add_argument("--later", type=float)
     parser.add_argument("--padding", type=int, default=20_000)
     parser.add_argument("--model", default="search")
     options = parser.parse_args()
     tasks = make_tasks(options.tasks)
     config = make_config(tasks, samples=options.samples, workers=options.workers, model=options.model)
-    attempt = attempt_taking(options.seconds, options.padding)
+    attempt = attempt_taking(options.seconds, options.padding, later=options.later)
     try:
         with RunStore(options.directory, config) as store:
             asyncio.run(run(tasks, config, store, attempt, PlainProgress()))

@@ -70,13 +70,9 @@ def test_a_python_that_is_too_old_or_none_is_one_line(checkout: Path) -> None:
 
 
 @pytest.mark.docker
-def test_demo_passes_arguments_and_exit_code_and_starts_at_once(
-    checkout: Path, base_image: str, tmp_path: Path
-) -> None:
+def test_demo_passes_arguments_and_exit_code(checkout: Path, base_image: str, tmp_path: Path) -> None:
     stub(checkout, "forager", 'printf "%s|" "$PWD" "$@"; exit 7')
-    started = time.monotonic()
     done = run(checkout / "scripts" / "demo", "--workers", "a b", "$x", cwd=tmp_path)
-    assert time.monotonic() - started < 2
     assert (done.returncode, done.stdout, done.stderr) == (7, f"{checkout}|demo|--workers|a b|$x|", "")
 
 

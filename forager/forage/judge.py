@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import tenacity
 
@@ -38,7 +39,7 @@ from forager.forage.validate import (
 )
 from forager.sandbox.engine import Engine
 
-TOGETHER = 8
+TOGETHER = 16
 """Mutants that the whole suite confirms in one run."""
 MOST = 0.6
 """Share of the suite's time from which running a selection of it is not worth while."""
@@ -70,6 +71,14 @@ class _Open:
         self.again: set[str] = set()
         """Tests of others to run beside its own the second time."""
         self.seconds = first.seconds
+
+
+class _Lone(NamedTuple):
+    """A bug that the whole suite has to judge, with no other beside it."""
+
+    mutants: Mutants
+    known: Sequence[str] | None
+    """Tests that the second run is of, beside those that failed in the first; None for the whole suite again."""
 
 
 class Judge:
@@ -110,7 +119,7 @@ class Judge:
         opened = await at_once(self._open(mutants, tell) for mutants in bugs)
         groups: list[list[_Open]] = []
         for bug in opened:
-            if bug is None:
+            if not isinstance(bug, _Open):
                 continue
             fitting = (g for g in groups if len(g) < TOGETHER and not any(overlap(bug.mutants, o.mutants) for o in g))
             group = next(fitting, None)
@@ -118,34 +127,35 @@ class Judge:
                 groups.append([bug])
             else:
                 group.append(bug)
-        await at_once(self._confirm(group, tell) for group in groups)
+        alone = [bug for bug in opened if isinstance(bug, _Lone)]
+        await at_once([*(self._confirm(group, tell) for group in groups), *(self._alone(bug, tell) for bug in alone)])
 
-    async def _open(self, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> _Open | None:
-        """A bug that some of the tests which reach it see; None where it is settled, and told."""
+    async def _open(self, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> _Open | _Lone | None:
+        """A bug that is not settled by the tests that reach it; None where it is settled, and told."""
         found = await self._first(mutants)
-        if isinstance(found, _Open):
-            return found
-        tell(mutants, found)
-        return None
+        if isinstance(found, Verdict):
+            tell(mutants, found)
+            return None
+        return found
 
-    async def _first(self, mutants: Mutants) -> _Open | Verdict:
-        """What the tests that reach a bug say, and the whole suite where they can't say it."""
+    async def _first(self, mutants: Mutants) -> _Open | _Lone | Verdict:
+        """What the tests that reach a bug say of it."""
         selection = self._select(mutants)
         if selection is None:
-            return await self._alone(mutants, None)
+            return _Lone(mutants, None)
         if not selection.tests:
-            return await self._alone(mutants, ()) if selection.shared else Verdict(reason="unreached")
+            return _Lone(mutants, ()) if selection.shared else Verdict(reason="unreached")
         run = await self._run(mutants, selection.tests, self._limit(selection))
         if isinstance(run, Verdict):
             return run
         if selection.shared and not any(run.outcomes.get(test) == "passed" for test in selection.tests):
-            return await self._alone(mutants, None)  # nothing may pass: not beside others
+            return _Lone(mutants, None)  # nothing may pass: not beside others
         if any(failed(run, test) for test in selection.tests):
             return _Open(mutants, frozenset(selection.tests), run)
         if not run.complete:
-            return await self._alone(mutants, None)
+            return _Lone(mutants, None)
         if selection.shared:
-            return await self._alone(mutants, selection.tests)
+            return _Lone(mutants, selection.tests)
         return Verdict(reason="survived", runs=1, seconds=run.seconds)
 
     def _select(self, mutants: Mutants) -> Selection | None:
@@ -168,18 +178,18 @@ class Judge:
         assert self._reach is not None
         return min(self._baseline.limit, 5 * (selection.seconds + self._reach.overhead) + 10)
 
-    async def _alone(self, mutants: Mutants, known: Sequence[str] | None) -> Verdict:
-        """The whole suite twice; where `known` tests are given, the second time only those and what failed."""
+    async def _alone(self, bug: _Lone, tell: Callable[[Mutants, Verdict], None]) -> None:
         async with self._slots:
-            return await steady(validate)(
+            verdict = await steady(validate)(
                 self._engine,
                 self._suite,
                 self._baseline,
-                apply_all(mutants, self._sources),
+                apply_all(bug.mutants, self._sources),
                 whole=self._whole,
-                known=known,
+                known=bug.known,
                 attempt=self._attempt,
             )
+        tell(bug.mutants, verdict)
 
     async def _confirm(self, group: list[_Open], tell: Callable[[Mutants, Verdict], None]) -> None:
         """The whole suite for a group; for each half of it where it shows too much that was not foreseen."""

@@ -29,6 +29,7 @@ from typing import Any, Callable
 
 TEXT_LIMIT = 4000  # characters of one failure's text
 TEXTS = 200  # failures whose text is kept
+SECTIONS = 2000000  # failing tests times tests: pytest compares each with each before it prints the failures
 HIGH_FD = 200  # out of the way of tests that close or duplicate low numbers
 
 
@@ -88,6 +89,7 @@ class Reporter:
         self._seconds = {}  # type: dict[str, float]
         self._texts = 0
         self._count = 0
+        self._failed = 0
         self._ended = False
 
     def pytest_cmdline_main(self, config: Any) -> "int | None":
@@ -111,8 +113,10 @@ class Reporter:
 
     def pytest_collection_modifyitems(self, items: "list[Any]", config: Any) -> None:
         if self._only:
-            kept = [item for item in items if not self._only.isdisjoint((item.nodeid, item.nodeid.partition("[")[0]))]
-            gone = [item for item in items if item not in kept]
+            kept, gone = [], []  # type: tuple[list[Any], list[Any]]
+            for item in items:
+                wanted = not self._only.isdisjoint((item.nodeid, item.nodeid.partition("[")[0]))
+                (kept if wanted else gone).append(item)
             items[:] = kept
             if gone:
                 config.hook.pytest_deselected(items=gone)
@@ -151,10 +155,16 @@ class Reporter:
             self._running[name] = ("error", self._running[name][1])
             self._finish(name)
         self._end(int(exitstatus))
+        if self._failed * self._count > SECTIONS:
+            session.config.option.tbstyle = "no"
+            terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+            if terminal:
+                terminal.write_line("\n%d tests failed: too many to print each" % self._failed)
 
     def _finish(self, name: str) -> None:
         result, report = self._running.pop(name, ("error", None))
         self._count += 1
+        self._failed += result in ("failed", "error")
         self._line("test", name, report, result)
 
     def _line(self, kind: str, name: str, report: Any, outcome: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import combinations, islice
 
 from msgspec import structs
@@ -64,10 +64,7 @@ class Trials:
         """
         combined = wanted // COMBINED if combine else 0
         await self._until(wanted - combined)
-        singles = list(self.good)
-        for part in range(combined):
-            # each task from bugs of its own: those found next, when more are wanted, change nothing about it
-            await self._combine(singles[part * (COMBINED - 1) : (part + 1) * (COMBINED - 1)], part)
+        await self._combine(list(self.good), combined)
         await self._until(wanted)
         return self._tried
 
@@ -81,23 +78,28 @@ class Trials:
                 return
             await self._try([(mutant,) for mutant in wave])
 
-    async def _combine(self, singles: Sequence[Tried], part: int) -> None:
-        """Try combinations of good bugs until one is good, each place of it with a failing test of its own."""
-        before = len(self.good)
-        for chosen in combined_bugs(singles, f"{self._seed}:{part}"):
-            await self._try([tuple(mutant for mutants, _ in chosen for mutant in mutants)], chosen)
-            if len(self.good) > before:
-                return
+    async def _combine(self, singles: Sequence[Tried], count: int) -> None:
+        """Try combinations of good bugs until so many are good, each place of one with a failing test of its own.
 
-    async def _try(self, bugs: list[Mutants], parts: Sequence[Tried] = ()) -> None:
+        Each comes from singles that are no other's, so that those found next, when more are wanted, change nothing
+        about it. The first combination of each is tried, then the second of those whose first was not good, ...
+        """
+        size = COMBINED - 1
+        lacking = [combined_bugs(singles[n * size : (n + 1) * size], f"{self._seed}:{n}") for n in range(count)]
+        while lacking:
+            tries = [(chosen, others) for others in lacking if (chosen := next(others, None))]
+            bugs = [tuple(mutant for mutants, _ in chosen for mutant in mutants) for chosen, _ in tries]
+            await self._try(bugs, {bug: chosen for bug, (chosen, _) in zip(bugs, tries, strict=True)})
+            good = {mutants for mutants, _ in self.good}
+            lacking = [others for bug, (_, others) in zip(bugs, tries, strict=True) if bug not in good]
+
+    async def _try(self, bugs: list[Mutants], parts: Mapping[Mutants, Sequence[Tried]] | None = None) -> None:
+        """`parts`: the single bugs that combined ones are made of."""
         found: dict[Mutants, Verdict] = {}
 
         def told(mutants: Mutants, verdict: Verdict) -> None:
-            if (
-                verdict.reason == "valid"
-                and parts
-                and not all(own & set(verdict.fail_to_pass) for own in owned(parts))
-            ):
+            owns = owned(parts[mutants]) if parts else ()
+            if verdict.reason == "valid" and not all(own & set(verdict.fail_to_pass) for own in owns):
                 verdict = structs.replace(verdict, reason="unowned")
             self._keep(key_of(mutants), verdict)
             found[mutants] = verdict

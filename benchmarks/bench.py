@@ -49,8 +49,8 @@ class Repetitions(Record, frozen=True):
     reply_seconds: float = 3.0
     grades: int = 10
     mutants: tuple[tuple[str, int], ...] = (
-        ("pypi:packaging==26.3", 16),
-        ("pypi:humanize==4.17.0", 24),
+        ("pypi:packaging==26.3", 12),
+        ("pypi:humanize==4.17.0", 12),
     )
     """Packages and how many of each. The suite of the first takes a minute, that of the other some seconds."""
     starts: int = 10

@@ -75,15 +75,19 @@ class Reporter:
         self,
         report: "Callable[[str], None]",
         files: "list[str]",
-        only: "set[str]",
+        only: "list[str]",
         shuffle: "int | None",
+        most_failing: int,
         quiet: bool,
     ) -> None:
         self._report = report
         self._quote = encode_basestring_ascii
         self._files = files
-        self._only = only
+        self._only = set(only)
+        self._functions = list(dict.fromkeys(name.partition("[")[0] for name in only))  # in the suite's order
         self._shuffle = shuffle
+        self._most_failing = most_failing
+        self._session = None  # type: Any
         self._quiet = quiet
         self._running = {}  # type: dict[str, tuple[str, Any]]
         self._seconds = {}  # type: dict[str, float]
@@ -103,13 +107,19 @@ class Reporter:
                 self._end(5)
                 return 5
             if self._only:  # by function, which any pytest understands; xdist's workers get it too
-                functions = {name.partition("[")[0] for name in self._only}
                 found = [
-                    path + f[len(name) :] for name, path in places if path for f in functions if within_file(f, name)
+                    path + function[len(name) :]
+                    for name, path in places
+                    if path
+                    for function in self._functions
+                    if within_file(function, name)
                 ]
             config.args = found
             tell_workers(config, root, found)
         return None
+
+    def pytest_sessionstart(self, session: Any) -> None:
+        self._session = session
 
     def pytest_collection_modifyitems(self, items: "list[Any]", config: Any) -> None:
         if self._only:
@@ -149,6 +159,8 @@ class Reporter:
             self._running[name] = (result, report)
         if when not in ("setup", "call"):  # teardown, or what xdist says of a test that took its worker down
             self._finish(name)
+            if self._failed >= self._most_failing > 0:  # `--maxfail` counts a test twice that fails at its end, too
+                self._session.shouldfail = "%d tests failed" % self._failed
 
     def pytest_sessionfinish(self, session: Any, exitstatus: int) -> None:
         for name in list(self._running):  # begun and not ended
@@ -306,7 +318,7 @@ def run(job: "dict[str, Any]", report: "Callable[[str], None]", script: str) -> 
         files = [name for name in files if os.path.exists(name)] or files
         arguments = arguments + files
     sys.argv[:] = [program] + arguments
-    reporter = Reporter(report, files, set(job["only"]), job["shuffle"], job["extras"])
+    reporter = Reporter(report, files, job["only"], job["shuffle"], job["most_failing"], job["extras"])
     status = pytest.main(arguments, plugins=[reporter])
     sys.stdout.flush()
     return int(status)

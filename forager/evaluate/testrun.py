@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,7 +30,7 @@ FAILURES = 50
 TEXT_LIMIT = 4100
 """Characters of one failure's text (the runner cuts at 4,000)."""
 
-OPTIONS = ("--color=no", "--tb=short", "--continue-on-collection-errors")
+OPTIONS = ("--color=no", "--tb=short", "--continue-on-collection-errors", "--maxfail=0")
 """Added to every run, after the suite's own options: what every pytest knows and what hides no result. The suite's
 own choice of tests (`-m`, `-k`, `testpaths` in its configuration) stays: it is part of how the project is tested, and
 grading uses the configuration of the starting tree."""
@@ -138,45 +138,35 @@ async def run_tests(
     """
     command = parse_command(test_command)
     run = TestRun()
-    arguments = (*command.arguments, *args, *OPTIONS, f"--maxfail={most_failing}")
+    arguments = (*command.arguments, *args, *OPTIONS)
     # Second try: a suite whose own options clash with ours (`-p no:cov` in its configuration, say).
     for extras in (True, False):
-        run = await _run(sandbox, workdir, command, arguments, tests, timeout, only, as_arguments, shuffle, extras)
+        job = {
+            "workdir": workdir,
+            "arguments": arguments,
+            "files": list(dict.fromkeys(map(file_of, tests))),
+            "only": list(dict.fromkeys(test for test in tests if "::" in test)) if only else [],
+            "as_arguments": as_arguments,
+            "shuffle": shuffle,
+            "most_failing": most_failing,
+            "extras": extras,
+        }
+        run = await _run(sandbox, command, job, timeout)
         if run.complete or run.exit_code != _USAGE_ERROR:
             break
     return run
 
 
-async def _run(
-    sandbox: Sandbox,
-    workdir: str,
-    command: PytestCommand,
-    arguments: Sequence[str],
-    tests: Sequence[str],
-    timeout: float,
-    only: bool,
-    as_arguments: bool,
-    shuffle: int | None,
-    extras: bool,
-) -> TestRun:
+async def _run(sandbox: Sandbox, command: PytestCommand, asked: Mapping[str, Any], timeout: float) -> TestRun:
     folder, cache = f"/tmp/.forager-{secrets.token_hex(8)}", f"/tmp/.pytest-cache-{secrets.token_hex(8)}"
     key = secrets.token_bytes(32)
-    job = {
-        "key": key.hex(),
-        "workdir": workdir,
-        "arguments": arguments,
-        "files": list(dict.fromkeys(map(file_of, tests))),
-        "only": sorted({test for test in tests if "::" in test}) if only else [],
-        "as_arguments": as_arguments,
-        "shuffle": shuffle,
-        "cache": "" if "no:cacheprovider" in " ".join(arguments) else cache,
-        "extras": extras,
-    }
+    plain = "no:cacheprovider" in " ".join(asked["arguments"])
+    job = {**asked, "key": key.hex(), "cache": "" if plain else cache}
     await sandbox.control(f"umask 0; mkdir {folder}")
     try:
         await sandbox.write_file(f"{folder}/runner.py", _SOURCE.read_bytes())
         await sandbox.write_file(f"{folder}/job.json", json.dumps(job).encode())
-        ran = await sandbox.run(_shell_command(command, workdir, folder), timeout, OUTPUT_LIMIT)
+        ran = await sandbox.run(_shell_command(command, asked["workdir"], folder), timeout, OUTPUT_LIMIT)
     finally:
         # The report may by now be anything: a pipe, a link, endless.
         _, report = await sandbox.control(

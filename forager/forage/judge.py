@@ -2,10 +2,10 @@
 
 With a map of which test runs which lines (`reach.py`), a mutant first runs only the tests that reach it. Most are
 settled by that. For the others the whole suite has to show that nothing else breaks, and it does so for several at
-once: up to `TOGETHER` mutants, all in one tree. A test that passes there and that none of them reaches passes with
-each; one that fails there runs again with each of them alone. Where that is much of the suite, or the suite does not
-reach its end, the mutants are parted and each half gets the whole suite again. Every mutant then runs its own tests a
-second time, alone, under another `PYTHONHASHSEED`.
+once: up to `TOGETHER` mutants, all in one tree. A test that passes there passes with each; one that fails there runs
+again with each of them alone. Where that is much of the suite, or the suite does not reach its end, the mutants are
+parted and each half gets the whole suite again. Every mutant then runs its own tests a second time, alone, under
+another `PYTHONHASHSEED`. So a test in FAIL_TO_PASS failed twice, and did not pass in the whole suite.
 
 A mutant of lines that run at import, so that any test may depend on them, and that no test which reaches it tells,
 runs the whole suite alone, as every mutant does without a map: see `validate.py`.
@@ -68,8 +68,12 @@ class _Open:
         self.failing = frozenset(test for test in own if failed(first, test))
         self.evidence: list[tuple[frozenset[str], TestRun]] = [(own, first)]
         """Runs, and the tests that each tells something about."""
-        self.again: set[str] = set()
-        """Tests of others to run beside its own the second time."""
+        self.alone = [first]
+        """Runs with no other bug in the tree."""
+        self.odd: frozenset[str] = frozenset()
+        """Tests that failed in the whole suite and that no map foretold."""
+        self.again: frozenset[str] = frozenset()
+        """Tests to run beside its own the second time."""
         self.seconds = first.seconds
 
 
@@ -194,21 +198,27 @@ class Judge:
     async def _confirm(self, group: list[_Open], tell: Callable[[Mutants, Verdict], None]) -> None:
         """The whole suite for a group; for each half of it where it shows too much that was not foreseen."""
         together = tuple(mutant for bug in group for mutant in bug.mutants)
-        run = await self._run(together, self._whole, self._baseline.limit, most=MOST_FAILING * len(group))
+        most = MOST_FAILING * len(group) + self._baseline.not_passing
+        run = await self._run(together, self._whole, self._baseline.limit, most=most)
         if isinstance(run, Verdict) and len(group) == 1:
             tell(group[0].mutants, run)
             return
         foreseen = frozenset(test for bug in group for test in bug.failing)
-        rest = self._passing - foreseen
-        odd = frozenset() if isinstance(run, Verdict) else {t for t in rest if run.outcomes.get(t) != "passed"}
+        outcomes = {} if isinstance(run, Verdict) else run.outcomes
+        passed = frozenset(test for test in self._passing if outcomes.get(test) == "passed")
+        odd = self._passing - passed - foreseen
         if isinstance(run, Verdict) or (len(group) > 1 and self._spent(odd) > MUCH * self._spent(self._passing)):
             half = len(group) // 2
             await at_once(self._confirm(part, tell) for part in (group[:half], group[half:]))
             return
         for bug in group:
-            # with others in the tree a failure tells nothing of one of them
-            bug.evidence.append((rest - odd if len(group) > 1 else self._passing, run))
-            bug.again = set((foreseen | odd) - bug.own)
+            if len(group) > 1:  # with others in the tree a failure tells nothing of one of them
+                bug.evidence.append((passed, run))
+            else:
+                bug.evidence.append((self._passing, run))
+                bug.alone.append(run)
+            bug.odd = odd
+            bug.again = self._passing - passed - bug.own
             bug.seconds += run.seconds / len(group)
         await at_once(self._second(bug, tell) for bug in group)
 
@@ -220,6 +230,7 @@ class Judge:
             tell(bug.mutants, run)
             return
         bug.evidence.append((frozenset(tests), run))
+        bug.alone.append(run)
         bug.seconds += run.seconds
         tell(bug.mutants, self._verdict(bug))
 
@@ -228,9 +239,10 @@ class Judge:
         for tests, run in bug.evidence:
             for test in tests & self._passing:
                 seen[test].add("fail" if failed(run, test) else run.outcomes.get(test, "missing"))
-        fail = {test for test, outcomes in seen.items() if outcomes == {"fail"}}
+        # of a test that fails because of another and does not reach this one, one failure is not enough
+        fail = {test for test, outcomes in seen.items() if outcomes == {"fail"} and test in bug.own | bug.odd}
         keep = {test for test, outcomes in seen.items() if outcomes == {"passed"}}
-        return settled(self._baseline.passing, fail, keep, [run for _, run in bug.evidence], bug.seconds)
+        return settled(self._baseline.passing, fail, keep, bug.alone, len(bug.evidence), bug.seconds)
 
     async def _run(
         self, mutants: Mutants, tests: Sequence[str], limit: float, *, second: bool = False, most: int = MOST_FAILING

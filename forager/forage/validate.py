@@ -67,7 +67,7 @@ class Verdict(Record, frozen=True):
     """Node ids of FAIL_TO_PASS to pytest's failure text, where there is one."""
     runs: int = 0
     seconds: float = 0.0
-    """Of all runs together."""
+    """Of all runs together; of a run with others, its share."""
 
 
 async def run_suite(
@@ -130,6 +130,7 @@ async def validate(
     runs: list[TestRun] = []
     passing = frozenset(baseline.passing)
     tests = whole
+    most = MOST_FAILING + baseline.not_passing
 
     def verdict(reason: Reason) -> Verdict:
         return Verdict(reason=reason, runs=len(runs), seconds=sum(run.seconds for run in runs))
@@ -144,18 +145,18 @@ async def validate(
                 files=files,
                 tests=tests,
                 locals_shown=number == 1,
-                most_failing=MOST_FAILING,
+                most_failing=most,
                 attempt=attempt,
             )
         except CapExceeded:
             return verdict("broke_container")
         runs.append(run)
-        if reason := fault(run, MOST_FAILING):
+        if reason := fault(run, most):
             return verdict(reason)
-        if number == 0 and not any(failed(run, test) for test in passing):
-            return verdict("survived")
         if number == 0 and not any(run.outcomes.get(test) == "passed" for test in passing):
             return verdict("nothing_passes")
+        if number == 0 and not any(failed(run, test) for test in passing):
+            return verdict("survived")
         if known is not None:
             known = frozenset(known)
             tests = [test for test in baseline.passing if failed(run, test) or test in known]
@@ -167,26 +168,33 @@ async def validate(
         for test in passing
         if first.outcomes.get(test) == "passed" and (test not in again or second.outcomes.get(test) == "passed")
     }
-    return settled(baseline.passing, fail, keep, runs, sum(run.seconds for run in runs))
+    return settled(baseline.passing, fail, keep, runs, len(runs), sum(run.seconds for run in runs))
 
 
 def settled(
-    passing: Sequence[str], fail: Collection[str], keep: Collection[str], runs: Sequence[TestRun], seconds: float
+    passing: Sequence[str],
+    fail: Collection[str],
+    keep: Collection[str],
+    alone: Sequence[TestRun],
+    runs: int,
+    seconds: float,
 ) -> Verdict:
     """The verdict once it is known which of the `passing` tests fail each time, and which pass each time.
 
-    `runs` have the failure texts, the latest last; `seconds` is what they took, as far as it is this bug's share.
+    `alone` are the runs with no other bug in the tree, the latest last, for the failure texts; `runs` is how many
+    there were with others, too, and `seconds` what they took, as far as it is this bug's share.
     """
     if not fail or not keep or len(fail) >= MOST_FAILING:
-        return Verdict(reason="breaks_much" if fail and keep else "unstable", runs=len(runs), seconds=seconds)
-    texts = {test: text for run in runs for test, text in run.failures.items()}
+        reason: Reason = "unstable" if not fail else "breaks_much" if keep else "nothing_passes"
+        return Verdict(reason=reason, runs=runs, seconds=seconds)
+    texts = {test: text for run in alone for test, text in run.failures.items()}
     return Verdict(
         reason="valid",
         fail_to_pass=tuple(test for test in passing if test in fail),
         pass_to_pass=tuple(test for test in passing if test in keep),
         unstable=tuple(test for test in passing if test not in fail and test not in keep),
         failures={test: text for test in sorted(fail) if (text := texts.get(test) or texts.get(file_of(test)))},
-        runs=len(runs),
+        runs=runs,
         seconds=seconds,
     )
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 
 import pytest
 
+from forager.evaluate.attacks import FIXED
+from forager.forage.baseline import Baseline
 from forager.forage.judge import Judge, Mutants
 from forager.forage.mutate import Mutant
 from forager.forage.reach import Reach, make_reach
-from forager.forage.validate import Verdict
+from forager.forage.validate import Suite, Verdict
+from forager.images.layer import add_layer
+from forager.images.task import TaskImage
+from forager.records import Task
 from forager.sandbox.engine import Engine
 from tests.forage.conftest import Package
 
@@ -63,3 +69,50 @@ async def test_lines_that_no_test_runs_need_no_run(engine: Engine, inflection: P
     nothing = Reach(tests=reach.tests, seconds=reach.seconds, sets=(), files={})
     (found,) = await judged(engine, inflection, nothing, [(mutant(inflection, b"number % 100", "number"),)])
     assert (found.reason, found.runs) == ("unreached", 0)
+
+
+LONELY = """
+import os
+from calc import add
+
+def test_lonely():
+    assert add(1, 2) and "LOADED" in os.environ
+"""
+
+
+async def test_a_test_that_fails_only_for_want_of_another_module_tells_of_no_bug(
+    engine: Engine, calc: tuple[Task, TaskImage]
+) -> None:
+    """Those that reach a bug run without the others; what fails only because of that is seen in the whole suite."""
+    script = f"cd /testbed/tests; echo {shlex.quote(LONELY)} >test_lonely.py; "
+    script += 'echo \'import os; os.environ["LOADED"] = "1"\' >test_a.py'
+    tag = "forager/tests-lonely:1"
+    await add_layer(engine, parent=calc[0].image, tag=tag, kind="test", script=script)
+    try:
+        core, lonely = "tests/test_core.py", "tests/test_lonely.py::test_lonely"
+        added = (f"{core}::test_add[one two]", f"{core}::test_add[zeros]", lonely, "tests/test_other.py::test_other")
+        meant = (f"{core}::test_mean", f"{core}::TestUnit::test_unit")
+        baseline = Baseline(passing=(*added, *meant), seconds=1.0)
+        reach = Reach(
+            tests=baseline.passing,
+            seconds=(0.1, 0.1, 0.1, 0.1, 0.2, 0.2),
+            sets=((0, 1, 2, 3), (4, 5)),
+            files={"calc/core.py": {2: 0, 6: 1, 7: 1}},
+            overhead=0.5,
+        )
+        clean = FIXED.encode()
+        bugs = [
+            (Mutant(operator="x", file="calc/core.py", function="", line=1, start=at, end=at + len(old), text=new),)
+            for old, new in ((b"a + b", "a + b + 1"), (b"/ len(values)", "/ 7"))
+            for at in [clean.index(old)]
+        ]
+        found: dict[Mutants, Verdict] = {}
+        suite = Suite(image=tag)
+        judge = Judge(engine, suite, baseline, {"calc/core.py": clean}, reach, asyncio.Semaphore(2))
+        await judge.verdicts(bugs, found.__setitem__)
+    finally:
+        engine.client.images.remove(tag, force=True)
+    add, mean = (found[bug] for bug in bugs)
+    assert add.fail_to_pass == tuple(test for test in added if test != lonely)
+    assert (add.pass_to_pass, add.unstable) == (meant, (lonely,))
+    assert (mean.fail_to_pass, mean.pass_to_pass) == (meant, added)

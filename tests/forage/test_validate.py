@@ -93,7 +93,7 @@ async def test_a_mutant_that_is_no_task(
 async def test_a_bug_that_breaks_much_ends_its_run_early(
     engine: Engine, suite: Suite, clean: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forager.forage.validate.MOST_FAILING", 2)
+    monkeypatch.setattr("forager.forage.validate.MOST_FAILING", 1)
     bug = clean.replace("/ len(values)", "/ (len(values) + 1)")
     verdict = await validate(engine, suite, BASELINE, {"calc/core.py": bug.encode()})
     assert (verdict.reason, verdict.runs, verdict.fail_to_pass) == ("breaks_much", 1, ())

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pypi_simple
+import tenacity
 
 from forager.errors import BuildError, ForagerError, InfrastructureError
 from forager.images.build import LOG_BYTES, Report, image_id, proxies, telling_line
@@ -28,6 +29,11 @@ from forager.sandbox import labels as owners
 from forager.sandbox.engine import Engine, no_disk
 
 LABEL = "forager.image"
+
+TRIES = 4
+"""Of a layer while the network fails."""
+FIRST_PAUSE = 4.0
+"""Seconds before the second try; four times as many before each further one."""
 
 _MEMORY = 8 * 1024**3
 _PROCESSES = 4096
@@ -91,20 +97,26 @@ async def add_layer(
             # a container's labels end in its image: without this, every container of the image had a dead owner
             "Labels": {**dict.fromkeys(owners.labels("", "", 0), ""), LABEL: kind},
         }
-        for last in (not network, True):
-            try:
-                async with _container(engine, parent, _network(secrets) if network else "none", timeout) as container:
-                    if files:
-                        await engine.call(_put, engine, container, files)
-                    await engine.call(engine.api.start, container)
-                    await _Run(engine, container, tag, secrets.values(), report).script(script, secrets, timeout)
-                    return await _commit(engine, container, tag, conf)
-            except NetworkFailure as error:
-                if last:
-                    raise
-                if report:
-                    report(f"{error}; trying once more")
-    raise AssertionError("not reached")
+
+        async def make() -> str:
+            async with _container(engine, parent, _network(secrets) if network else "none", timeout) as container:
+                if files:
+                    await engine.call(_put, engine, container, files)
+                await engine.call(engine.api.start, container)
+                await _Run(engine, container, tag, secrets.values(), report).script(script, secrets, timeout)
+                return await _commit(engine, container, tag, conf)
+
+        def told(state: tenacity.RetryCallState) -> None:
+            if report and state.outcome and state.next_action:
+                report(f"{state.outcome.exception()}; trying again in {state.next_action.sleep:.0f} s")
+
+        return await tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(NetworkFailure),
+            stop=tenacity.stop_after_attempt(TRIES if network else 1),
+            wait=tenacity.wait_exponential(multiplier=FIRST_PAUSE, exp_base=4),
+            before_sleep=told,
+            reraise=True,
+        )(make)
 
 
 class NetworkFailure(InfrastructureError):

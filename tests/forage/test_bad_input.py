@@ -122,7 +122,7 @@ async def test_each_ends_in_a_class_of_its_own_and_stops_no_other(
         paths[name] = str(path)
     started = time.monotonic()
     report = await forage(engine, list(paths.values()), tmp_path / "out", mutations=1, suite_seconds=SUITE_SECONDS)
-    assert time.monotonic() - started < 400
+    assert time.monotonic() - started < 900
     found = {name: next(r for r in report.repositories if r.repository == path) for name, path in paths.items()}
     told = {name: (record.stage, record.failure) for name, record in found.items() if name in CASES}
     wrong = {

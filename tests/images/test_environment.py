@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 
 import pytest
 
-from forager.errors import BuildError, UnfitError, UsageError
+from forager.errors import BuildError, InfrastructureError, UnfitError, UsageError
 from forager.forage.detect import detect
+from forager.images import layer
 from forager.images.environment import ensure_environment, freeze
 from forager.images.index import fetch
 from forager.images.layer import add_layer
@@ -177,3 +180,26 @@ async def test_those_who_ask_at_once_get_one_image(engine: Engine, base_image: s
     )
     assert len(set(built)) == 1
     await engine.call(engine.client.images.remove, tag)
+
+
+async def test_a_network_that_fails_for_a_while_is_waited_for(
+    engine: Engine, base_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer, "FIRST_PAUSE", 0.01)
+    tag, said = f"forager/test:patience-{os.getpid()}", []
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple")
+
+        def report(line: str) -> None:
+            said.append(line)
+            if len(said) == 2:
+                server.listen()
+
+        script = f": </dev/tcp/127.0.0.1/{port}"
+        await add_layer(engine, parent=base_image, tag=tag, kind="test", script=script, network=True, report=report)
+        await engine.call(engine.client.images.remove, tag)
+        assert len(said) == 2 and all("Connection refused; trying again in 0 s" in line for line in said)
+    with pytest.raises(InfrastructureError, match="Connection refused"):
+        await add_layer(engine, parent=base_image, tag=tag, kind="test", script=script, network=True)

@@ -83,8 +83,7 @@ class Reporter:
         self._report = report
         self._quote = encode_basestring_ascii
         self._files = files
-        self._only = set(only)
-        self._functions = list(dict.fromkeys(name.partition("[")[0] for name in only))  # in the suite's order
+        self._only = dict.fromkeys(only)  # in the suite's order
         self._shuffle = shuffle
         self._most_failing = most_failing
         self._session = None  # type: Any
@@ -107,12 +106,9 @@ class Reporter:
                 self._end(5)
                 return 5
             if self._only:  # by function, which any pytest understands; xdist's workers get it too
+                functions = dict.fromkeys(name.partition("[")[0] for name in self._only)
                 found = [
-                    path + function[len(name) :]
-                    for name, path in places
-                    if path
-                    for function in self._functions
-                    if within_file(function, name)
+                    path + f[len(name) :] for name, path in places if path for f in functions if within_file(f, name)
                 ]
             config.args = found
             tell_workers(config, root, found)
@@ -125,7 +121,7 @@ class Reporter:
         if self._only:
             kept, gone = [], []  # type: tuple[list[Any], list[Any]]
             for item in items:
-                wanted = not self._only.isdisjoint((item.nodeid, item.nodeid.partition("[")[0]))
+                wanted = not self._only.keys().isdisjoint((item.nodeid, item.nodeid.partition("[")[0]))
                 (kept if wanted else gone).append(item)
             items[:] = kept
             if gone:

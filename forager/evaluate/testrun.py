@@ -137,21 +137,19 @@ async def run_tests(
     Raises `UsageError` for a command that is not pytest's, `SandboxError` when the container is gone.
     """
     command = parse_command(test_command)
+    asked = {
+        "workdir": workdir,
+        "arguments": (*command.arguments, *args, *OPTIONS),
+        "files": list(dict.fromkeys(map(file_of, tests))),
+        "only": list(dict.fromkeys(test for test in tests if "::" in test)) if only else [],
+        "as_arguments": as_arguments,
+        "shuffle": shuffle,
+        "most_failing": most_failing,
+    }
     run = TestRun()
-    arguments = (*command.arguments, *args, *OPTIONS)
     # Second try: a suite whose own options clash with ours (`-p no:cov` in its configuration, say).
     for extras in (True, False):
-        job = {
-            "workdir": workdir,
-            "arguments": arguments,
-            "files": list(dict.fromkeys(map(file_of, tests))),
-            "only": list(dict.fromkeys(test for test in tests if "::" in test)) if only else [],
-            "as_arguments": as_arguments,
-            "shuffle": shuffle,
-            "most_failing": most_failing,
-            "extras": extras,
-        }
-        run = await _run(sandbox, command, job, timeout)
+        run = await _run(sandbox, command, {**asked, "extras": extras}, timeout)
         if run.complete or run.exit_code != _USAGE_ERROR:
             break
     return run

@@ -70,10 +70,6 @@ class _Open:
         """Runs, and the tests that each tells something about."""
         self.alone = [first]
         """Runs with no other bug in the tree."""
-        self.odd: frozenset[str] = frozenset()
-        """Tests that failed in the whole suite and that no map foretold."""
-        self.again: frozenset[str] = frozenset()
-        """Tests to run beside its own the second time."""
         self.seconds = first.seconds
 
 
@@ -217,14 +213,19 @@ class Judge:
             else:
                 bug.evidence.append((self._passing, run))
                 bug.alone.append(run)
-            bug.odd = odd
-            bug.again = self._passing - passed - bug.own
             bug.seconds += run.seconds / len(group)
-        await at_once(self._second(bug, tell) for bug in group)
+        await at_once(self._second(bug, self._passing - passed, odd, tell) for bug in group)
 
-    async def _second(self, bug: _Open, tell: Callable[[Mutants, Verdict], None]) -> None:
-        """A bug's own tests once more, alone, and the verdict."""
-        tests = [test for test in self._baseline.passing if test in bug.own or test in bug.again]
+    async def _second(
+        self,
+        bug: _Open,
+        missed: frozenset[str],
+        odd: frozenset[str],
+        tell: Callable[[Mutants, Verdict], None],
+    ) -> None:
+        """The verdict, after a bug's own tests once more, alone, and those `missed`, which did not pass in the whole
+        suite. The `odd` ones of these nobody foresaw."""
+        tests = [test for test in self._baseline.passing if test in bug.own or test in missed]
         run = await self._run(bug.mutants, tests, self._baseline.limit, second=True)
         if isinstance(run, Verdict):
             tell(bug.mutants, run)
@@ -232,15 +233,16 @@ class Judge:
         bug.evidence.append((frozenset(tests), run))
         bug.alone.append(run)
         bug.seconds += run.seconds
-        tell(bug.mutants, self._verdict(bug))
+        tell(bug.mutants, self._verdict(bug, odd))
 
-    def _verdict(self, bug: _Open) -> Verdict:
+    def _verdict(self, bug: _Open, odd: frozenset[str]) -> Verdict:
         seen: dict[str, set[str]] = {test: set() for test in self._baseline.passing}
         for tests, run in bug.evidence:
             for test in tests & self._passing:
                 seen[test].add("fail" if failed(run, test) else run.outcomes.get(test, "missing"))
         # of a test that fails because of another and does not reach this one, one failure is not enough
-        fail = {test for test, outcomes in seen.items() if outcomes == {"fail"} and test in bug.own | bug.odd}
+        telling = bug.own | odd
+        fail = {test for test, outcomes in seen.items() if outcomes == {"fail"} and test in telling}
         keep = {test for test, outcomes in seen.items() if outcomes == {"passed"}}
         return settled(self._baseline.passing, fail, keep, bug.alone, len(bug.evidence), bug.seconds)
 

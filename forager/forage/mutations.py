@@ -87,19 +87,26 @@ class Trials:
         size = COMBINED - 1
         lacking = [combined_bugs(singles[n * size : (n + 1) * size], f"{self._seed}:{n}") for n in range(count)]
         while lacking:
-            tries = [(chosen, others) for others in lacking if (chosen := next(others, None))]
-            bugs = [tuple(mutant for mutants, _ in chosen for mutant in mutants) for chosen, _ in tries]
-            await self._try(bugs, {bug: chosen for bug, (chosen, _) in zip(bugs, tries, strict=True)})
+            parts: dict[Mutants, Sequence[Tried]] = {}
+            more: dict[Mutants, Iterator[list[Tried]]] = {}
+            for others in lacking:
+                if chosen := next(others, None):
+                    bug = tuple(mutant for mutants, _ in chosen for mutant in mutants)
+                    parts[bug], more[bug] = chosen, others
+            await self._try(list(parts), parts)
             good = {mutants for mutants, _ in self.good}
-            lacking = [others for bug, (_, others) in zip(bugs, tries, strict=True) if bug not in good]
+            lacking = [others for bug, others in more.items() if bug not in good]
 
     async def _try(self, bugs: list[Mutants], parts: Mapping[Mutants, Sequence[Tried]] | None = None) -> None:
         """`parts`: the single bugs that combined ones are made of."""
         found: dict[Mutants, Verdict] = {}
 
         def told(mutants: Mutants, verdict: Verdict) -> None:
-            owns = owned(parts[mutants]) if parts else ()
-            if verdict.reason == "valid" and not all(own & set(verdict.fail_to_pass) for own in owns):
+            if (
+                verdict.reason == "valid"
+                and parts
+                and not all(own & set(verdict.fail_to_pass) for own in owned(parts[mutants]))
+            ):
                 verdict = structs.replace(verdict, reason="unowned")
             self._keep(key_of(mutants), verdict)
             found[mutants] = verdict

@@ -368,9 +368,6 @@ async def test_output_is_kept(suite: Suite) -> None:
     assert "\x1b[" not in run.output
 
 
-# ------------------------------------------------------------------------------------------------ commands
-
-
 async def test_very_many_failures_are_told_and_not_printed_one_by_one(suite: Suite) -> None:
     suite.write(
         test_a="import pytest\n@pytest.mark.parametrize('n', range(1600))\ndef test_a(n): assert n % 1600 == 'x'\n"
@@ -379,6 +376,9 @@ async def test_very_many_failures_are_told_and_not_printed_one_by_one(suite: Sui
     assert run.complete and list(run.outcomes.values()) == ["failed"] * 1600
     assert "1600 tests failed: too many to print each" in run.output and "_ test_a[3] _" not in run.output
     assert "1600 == 'x'" in run.failures["test_a.py::test_a[0]"]
+
+
+# ------------------------------------------------------------------------------------------------ commands
 
 
 def test_commands_are_taken_apart() -> None:

@@ -28,7 +28,6 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, Callable
 
 TEXT_LIMIT = 4000  # characters of one failure's text
-TEXTS = 200  # failures whose text is kept
 SECTIONS = 2000000  # failing tests times tests: pytest compares each with each before it prints the failures
 HIGH_FD = 200  # out of the way of tests that close or duplicate low numbers
 
@@ -78,6 +77,7 @@ class Reporter:
         only: "list[str]",
         shuffle: "int | None",
         most_failing: int,
+        texts: int,
         quiet: bool,
     ) -> None:
         self._report = report
@@ -90,7 +90,9 @@ class Reporter:
         self._quiet = quiet
         self._running = {}  # type: dict[str, tuple[str, Any]]
         self._seconds = {}  # type: dict[str, float]
-        self._texts = 0
+        self._texts = texts  # still to be kept
+        self._style = None  # type: str | None
+        self._option = None  # type: Any
         self._count = 0
         self._failed = 0
         self._ended = False
@@ -98,6 +100,10 @@ class Reporter:
     def pytest_cmdline_main(self, config: Any) -> "int | None":
         if self._quiet:
             quieten(config)
+        self._option = config.option
+        if not self._texts:
+            self._option.tbstyle = "no"
+        self._style = self._option.tbstyle
         if self._files:
             root = str(getattr(config, "rootpath", None) or config.rootdir)
             places = [(name, locate(name, root)) for name in self._files]
@@ -163,8 +169,9 @@ class Reporter:
             self._running[name] = ("error", self._running[name][1])
             self._finish(name)
         self._end(int(exitstatus))
-        if self._failed * self._count > SECTIONS:
-            session.config.option.tbstyle = "no"
+        many = self._failed * self._count > SECTIONS
+        self._option.tbstyle = "no" if many else self._style
+        if many:
             terminal = session.config.pluginmanager.get_plugin("terminalreporter")
             if terminal:
                 terminal.write_line("\n%d tests failed: too many to print each" % self._failed)
@@ -181,8 +188,10 @@ class Reporter:
             inner += ', "unmarked": true'
         if name in self._seconds:
             inner += ', "seconds": %.3f' % self._seconds.pop(name)
-        if outcome in ("failed", "error") and report is not None and self._texts < TEXTS:
-            self._texts += 1
+        if outcome in ("failed", "error") and report is not None and self._texts:
+            self._texts -= 1
+            if not self._texts:  # to put one together takes longer than most tests do
+                self._option.tbstyle = "no"
             text = report.longreprtext if hasattr(report, "longreprtext") else str(report.longrepr)
             inner += ', "text": ' + self._quote(shorten(text))
         self._report(inner)
@@ -314,7 +323,7 @@ def run(job: "dict[str, Any]", report: "Callable[[str], None]", script: str) -> 
         files = [name for name in files if os.path.exists(name)] or files
         arguments = arguments + files
     sys.argv[:] = [program] + arguments
-    reporter = Reporter(report, files, job["only"], job["shuffle"], job["most_failing"], job["extras"])
+    reporter = Reporter(report, files, job["only"], job["shuffle"], job["most_failing"], job["texts"], job["extras"])
     status = pytest.main(arguments, plugins=[reporter])
     sys.stdout.flush()
     return int(status)

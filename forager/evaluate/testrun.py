@@ -26,7 +26,8 @@ OUTPUT_LIMIT = 256 * 1024
 REPORT_LIMIT = 128 * 1024**2
 """Bytes read of a report; about half a million tests."""
 FAILURES = 50
-"""Failures whose text is kept."""
+"""Failures whose text is kept. Of the others the runner leaves the traceback out, which takes longer to put together
+than most tests take to run."""
 TEXT_LIMIT = 4100
 """Characters of one failure's text (the runner cuts at 4,000)."""
 
@@ -51,7 +52,8 @@ class TestRun(Record, frozen=True):
     durations: dict[str, float] = msgspec.field(default_factory=dict)
     """Node id to the seconds of its setup, call and teardown, as the runner says."""
     failures: dict[str, str] = msgspec.field(default_factory=dict)
-    """Node id to the failure's text, for at most 50 tests that failed or modules that could not be collected."""
+    """Node id to the failure's text, for the first of the tests that failed and modules that could not be
+    collected: `FAILURES` at most, none where none were asked for."""
     collect_errors: tuple[str, ...] = ()
     """Node ids of what could not be collected, usually files."""
     unmarked: tuple[str, ...] = ()
@@ -123,6 +125,7 @@ async def run_tests(
     as_arguments: bool = False,
     shuffle: int | None = None,
     most_failing: int = 0,
+    texts: int = FAILURES,
 ) -> TestRun:
     """Run the files that hold `tests` (node ids or files), or the whole suite when there are none.
 
@@ -132,7 +135,7 @@ async def run_tests(
     those of the whole suite.
     `shuffle` is the seed of another order of modules, and of the tests in each (not under xdist).
     `args` are further pytest options. `timeout` in seconds; the run also ends when `most_failing` tests have failed,
-    unless that is 0.
+    unless that is 0. `texts` is how many failures are told with their text.
 
     Raises `UsageError` for a command that is not pytest's, `SandboxError` when the container is gone.
     """
@@ -145,6 +148,7 @@ async def run_tests(
         "as_arguments": as_arguments,
         "shuffle": shuffle,
         "most_failing": most_failing,
+        "texts": texts,
     }
     run = TestRun()
     # Second try: a suite whose own options clash with ours (`-p no:cov` in its configuration, say).

@@ -2,10 +2,13 @@
 
 With a map of which test runs which lines (`reach.py`), a mutant first runs only the tests that reach it. Most are
 settled by that. For the others the whole suite has to show that nothing else breaks, and it does so for several at
-once: up to `TOGETHER` mutants, all in one tree. A test that passes there passes with each; one that fails there runs
-again with each of them alone. Where that is much of the suite, or the suite does not reach its end, the mutants are
-parted and each half gets the whole suite again. Every mutant then runs its own tests a second time, alone, under
-another `PYTHONHASHSEED`. So a test in FAIL_TO_PASS failed twice, and did not pass in the whole suite.
+once: up to `TOGETHER` mutants, all in one tree. A test that passes there passes with each. Where others fail than
+those that were foreseen, each half of the mutants runs these, and so on, until it is known whose fault it is. Where
+the suite does not reach its end, the mutants are parted and each half gets the whole suite again.
+
+Every mutant also runs its own tests a second time, alone, under another `PYTHONHASHSEED`, and with them those that
+others break. So a test in FAIL_TO_PASS failed twice, and did not pass in the whole suite, and one in PASS_TO_PASS
+passed with the mutant in the tree.
 
 A mutant of lines that run at import, so that any test may depend on them, and that no test which reaches it tells,
 runs the whole suite alone, as every mutant does without a map: see `validate.py`.
@@ -14,13 +17,14 @@ runs the whole suite alone, as every mutant does without a map: see `validate.py
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import tenacity
 
 from forager.errors import CapExceeded, SandboxError
-from forager.evaluate.testrun import TestRun
+from forager.evaluate.testrun import FAILURES, TestRun
 from forager.forage.baseline import Baseline
 from forager.forage.mutate import Mutant, apply_all, overlap
 from forager.forage.reach import Reach, Selection, select
@@ -43,8 +47,6 @@ TOGETHER = 16
 """Mutants that the whole suite confirms in one run."""
 MOST = 0.6
 """Share of the suite's time from which running a selection of it is not worth while."""
-MUCH = 0.2
-"""Share of the suite's time up to which the tests that several mutants break run again with each of them."""
 
 Mutants = tuple[Mutant, ...]
 """The places of one bug: one, or several for a combined one."""
@@ -71,6 +73,16 @@ class _Open:
         self.alone = [first]
         """Runs with no other bug in the tree."""
         self.seconds = first.seconds
+        self.unfit: Verdict | None = None
+        """Set where the whole suite shows that no task comes of it."""
+
+
+class _Part(NamedTuple):
+    """A run of some tests with some bugs in the tree."""
+
+    group: Sequence[_Open]
+    tests: frozenset[str]
+    run: TestRun
 
 
 class _Lone(NamedTuple):
@@ -79,6 +91,58 @@ class _Lone(NamedTuple):
     mutants: Mutants
     known: Sequence[str] | None
     """Tests that the second run is of, beside those that failed in the first; None for the whole suite again."""
+
+
+def grouped(bugs: Sequence[_Open]) -> list[list[_Open]]:
+    """As few groups as will do, of much the same size, none with two bugs in one place.
+
+    Bugs that break much are in one group: the tests that they break run with each of the others of their group.
+    """
+    count = math.ceil(len(bugs) / TOGETHER)
+    groups: list[list[_Open]] = []
+    most = math.ceil(len(bugs) / max(1, count))
+    for bug in sorted(bugs, key=lambda bug: len(bug.failing)):
+        fitting = (g for g in groups if len(g) < most and not any(overlap(bug.mutants, o.mutants) for o in g))
+        group = next(fitting, None)
+        if group is None:
+            groups.append([bug])
+        else:
+            group.append(bug)
+    return groups
+
+
+def _halves(group: Sequence[_Open]) -> list[Sequence[_Open]]:
+    half = len(group) // 2
+    return [group[:half], group[half:]]
+
+
+def _places(group: Sequence[_Open]) -> Mutants:
+    return tuple(mutant for bug in group for mutant in bug.mutants)
+
+
+def _foreseen(group: Sequence[_Open]) -> frozenset[str]:
+    return _union(bug.failing for bug in group)
+
+
+def _passed(run: TestRun, tests: Collection[str]) -> frozenset[str]:
+    return frozenset(test for test in tests if run.outcomes.get(test) == "passed")
+
+
+def _note(group: Sequence[_Open], run: TestRun, tests: frozenset[str]) -> frozenset[str]:
+    """Note what a run of `tests` with these bugs in the tree tells of each; returns those that passed."""
+    passed = _passed(run, tests)
+    for bug in group:
+        bug.seconds += run.seconds / len(group)
+        if len(group) == 1:
+            bug.evidence.append((tests, run))
+            bug.alone.append(run)
+        else:  # a failure tells nothing of one of them
+            bug.evidence.append((passed, run))
+    return passed
+
+
+def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
+    return frozenset().union(*sets)
 
 
 class Judge:
@@ -117,18 +181,17 @@ class Judge:
         Raises `SandboxError` and `UnfitError` when the engine fails; what was told by then stands.
         """
         opened = await at_once(self._open(mutants, tell) for mutants in bugs)
-        groups: list[list[_Open]] = []
-        for bug in opened:
-            if not isinstance(bug, _Open):
-                continue
-            fitting = (g for g in groups if len(g) < TOGETHER and not any(overlap(bug.mutants, o.mutants) for o in g))
-            group = next(fitting, None)
-            if group is None:
-                groups.append([bug])
-            else:
-                group.append(bug)
-        alone = [bug for bug in opened if isinstance(bug, _Lone)]
-        await at_once([*(self._confirm(group, tell) for group in groups), *(self._alone(bug, tell) for bug in alone)])
+        groups = grouped([bug for bug in opened if isinstance(bug, _Open)])
+        confirmed = [asyncio.ensure_future(self._confirm(group)) for group in groups]
+
+        async def finish(bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[frozenset[str]]) -> None:
+            tell(bug.mutants, await self._finish(bug, group, confirmed))
+
+        await at_once([  # the longest runs first
+            *(self._alone(bug, tell) for bug in opened if isinstance(bug, _Lone)),
+            *confirmed,
+            *(finish(bug, group, done) for group, done in zip(groups, confirmed, strict=True) for bug in group),
+        ])  # fmt: skip
 
     async def _open(self, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> _Open | _Lone | None:
         """A bug that is not settled by the tests that reach it; None where it is settled, and told."""
@@ -191,54 +254,84 @@ class Judge:
             )
         tell(bug.mutants, verdict)
 
-    async def _confirm(self, group: list[_Open], tell: Callable[[Mutants, Verdict], None]) -> None:
-        """The whole suite for a group; for each half of it where it shows too much that was not foreseen."""
-        together = tuple(mutant for bug in group for mutant in bug.mutants)
+    async def _confirm(self, group: Sequence[_Open]) -> frozenset[str]:
+        """Evidence for a group from the whole suite; for each half of it where that does not reach its end.
+
+        Returns tests that failed there though no bug of the group breaks them alone.
+        """
         most = MOST_FAILING * len(group) + self._baseline.not_passing
-        run = await self._run(together, self._whole, self._baseline.limit, most=most)
-        if isinstance(run, Verdict) and len(group) == 1:
-            tell(group[0].mutants, run)
-            return
-        foreseen = frozenset(test for bug in group for test in bug.failing)
-        outcomes = {} if isinstance(run, Verdict) else run.outcomes
-        passed = frozenset(test for test in self._passing if outcomes.get(test) == "passed")
-        odd = self._passing - passed - foreseen
-        if isinstance(run, Verdict) or (len(group) > 1 and self._spent(odd) > MUCH * self._spent(self._passing)):
-            half = len(group) // 2
-            await at_once(self._confirm(part, tell) for part in (group[:half], group[half:]))
-            return
-        for bug in group:
-            if len(group) > 1:  # with others in the tree a failure tells nothing of one of them
-                bug.evidence.append((passed, run))
-            else:
-                bug.evidence.append((self._passing, run))
-                bug.alone.append(run)
-            bug.seconds += run.seconds / len(group)
-        await at_once(self._second(bug, self._passing - passed, odd, tell) for bug in group)
-
-    async def _second(
-        self,
-        bug: _Open,
-        missed: frozenset[str],
-        odd: frozenset[str],
-        tell: Callable[[Mutants, Verdict], None],
-    ) -> None:
-        """The verdict, after a bug's own tests once more, alone, and those `missed`, which did not pass in the whole
-        suite. The `odd` ones of these nobody foresaw."""
-        tests = [test for test in self._baseline.passing if test in bug.own or test in missed]
-        run = await self._run(bug.mutants, tests, self._baseline.limit, second=True)
+        run = await self._run(_places(group), self._whole, self._baseline.limit, most=most)
         if isinstance(run, Verdict):
-            tell(bug.mutants, run)
-            return
-        bug.evidence.append((frozenset(tests), run))
-        bug.alone.append(run)
-        bug.seconds += run.seconds
-        tell(bug.mutants, self._verdict(bug, odd))
+            if len(group) > 1:
+                return _union(await at_once(self._confirm(half) for half in _halves(group)))
+            group[0].unfit = run
+            return frozenset()
+        odd = self._passing - _note(group, run, self._passing) - _foreseen(group)
+        if len(group) > 1:
+            for own in (False, True):  # what one test leaves behind may break another
+                if odd:
+                    odd -= await self._blame(group, odd, own=own)
+            return odd
+        return frozenset()
 
-    def _verdict(self, bug: _Open, odd: frozenset[str]) -> Verdict:
+    async def _blame(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> frozenset[str]:
+        """Which of the `odd` tests, which nobody foresaw to fail, a bug of the group breaks alone; what is told of
+        these is noted. `own`: they run after the tests that reach the bugs, as in the whole suite."""
+        told = [
+            part
+            for parts in await at_once(self._try(half, odd, own=own) for half in _halves(group))
+            for part in parts
+        ]
+        broken = _union(part.tests - _passed(part.run, part.tests) for part in told if len(part.group) == 1)
+        for part in told:
+            _note(part.group, part.run, part.tests & broken)
+        return broken
+
+    async def _try(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> list[_Part]:
+        """Runs of the `odd` tests: with all of a group, and while some fail with each half of it, and so on."""
+        tests = odd | _union(bug.own for bug in group) if own else odd
+        run = await self._run(_places(group), self._ordered(tests), self._baseline.limit, most=len(tests) + 1)
+        if isinstance(run, Verdict):
+            run = TestRun()
+        told = [_Part(group, odd, run)]
+        if len(group) > 1 and (left := odd - _passed(run, odd)):
+            for parts in await at_once(self._try(half, left, own=own) for half in _halves(group)):
+                told += parts
+        return told
+
+    async def _finish(self, bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[frozenset[str]]) -> Verdict:
+        """The verdict, after a second run of the bug's own tests, alone, with those that others of its group break:
+        these are not expected to pass in the whole suite. What else did not pass there runs last."""
+        likely = _foreseen(group)
+        second = await self._again(bug, bug.own | likely)
+        doubtful = await confirmed
+        if bug.unfit is not None:
+            return bug.unfit
+        if isinstance(second, Verdict):
+            return second
+        missed = self._passing - _union(_passed(run, tests) for tests, run in bug.evidence)
+        _note([bug], second, bug.own | (likely & missed))
+        odd = missed - likely - bug.own - doubtful
+        if odd:
+            last = await self._again(bug, bug.own | odd)
+            if isinstance(last, Verdict):
+                return last
+            _note([bug], last, bug.own | odd)
+        return self._verdict(bug, odd, doubtful)
+
+    async def _again(self, bug: _Open, tests: frozenset[str]) -> TestRun | Verdict:
+        """Some tests alone, in a run that differs from the first."""
+        return await self._run(bug.mutants, self._ordered(tests), self._baseline.limit, second=True)
+
+    def _ordered(self, tests: frozenset[str]) -> list[str]:
+        return [test for test in self._baseline.passing if test in tests]
+
+    def _verdict(self, bug: _Open, odd: frozenset[str], doubtful: frozenset[str]) -> Verdict:
+        """From all that was noted. The `odd` tests are those that it breaks though they do not reach it; the
+        `doubtful` ones fail beside other bugs and it is not known why."""
         seen: dict[str, set[str]] = {test: set() for test in self._baseline.passing}
         for tests, run in bug.evidence:
-            for test in tests & self._passing:
+            for test in tests & self._passing - doubtful:
                 seen[test].add("fail" if failed(run, test) else run.outcomes.get(test, "missing"))
         # of a test that fails because of another and does not reach this one, one failure is not enough
         telling = bug.own | odd
@@ -259,6 +352,7 @@ class Judge:
                     hash_seed=HASH_SEEDS[second],
                     files=apply_all(mutants, self._sources),
                     tests=tests,
+                    texts=FAILURES if second else 0,
                     locals_shown=second,
                     most_failing=most,
                     attempt=self._attempt,

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from forager.errors import CapExceeded
-from forager.evaluate.testrun import TestRun, file_of, run_tests
+from forager.evaluate.testrun import FAILURES, TestRun, file_of, run_tests
 from forager.forage.baseline import Baseline
 from forager.records import Record
 from forager.sandbox import Caps
@@ -79,6 +79,7 @@ async def run_suite(
     files: Mapping[str, bytes] | None = None,
     tests: Sequence[str] = (),
     shuffle: int | None = None,
+    texts: int = FAILURES,
     locals_shown: bool = False,
     most_failing: int = 0,
     attempt: str = "",
@@ -86,8 +87,8 @@ async def run_suite(
     """One run of the suite in a fresh container without network, `files` (by path) written over the clean ones.
 
     `tests` (node ids) are the only ones to run; none means all. `timeout` in seconds; `shuffle` is the seed of
-    another order; `locals_shown` puts local variables into the failure texts; the run ends when `most_failing` tests
-    have failed, unless that is 0.
+    another order; `texts` is how many failures are told with their text, `locals_shown` puts local variables into
+    these; the run ends when `most_failing` tests have failed, unless that is 0.
 
     Raises `SandboxError` when the engine fails, `CapExceeded` when the tests broke the container's limits,
     `UnfitError` when nothing will work.
@@ -107,6 +108,7 @@ async def run_suite(
             timeout=timeout,
             shuffle=shuffle,
             most_failing=most_failing,
+            texts=texts,
             args=("--showlocals",) if locals_shown else (),
         )
 
@@ -144,6 +146,7 @@ async def validate(
                 hash_seed=seed,
                 files=files,
                 tests=tests,
+                texts=FAILURES if number == 1 else 0,
                 locals_shown=number == 1,
                 most_failing=most,
                 attempt=attempt,

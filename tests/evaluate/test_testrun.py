@@ -378,6 +378,18 @@ async def test_very_many_failures_are_told_and_not_printed_one_by_one(suite: Sui
     assert "1600 == 'x'" in run.failures["test_a.py::test_a[0]"]
 
 
+async def test_texts_of_the_first_failures_only_and_of_none_on_request(suite: Suite) -> None:
+    suite.write(test_a="import pytest\n@pytest.mark.parametrize('n', range(60))\ndef test_a(n): assert n == 'x'\n")
+    run = await suite.run()
+    assert list(run.outcomes.values()) == ["failed"] * 60
+    assert list(run.failures) == [f"test_a.py::test_a[{n}]" for n in range(50)]
+    assert "assert 0 == 'x'" in run.failures["test_a.py::test_a[0]"]
+    assert "_ test_a[49] _" in run.output
+    none = await suite.run(texts=0)
+    assert none.outcomes == run.outcomes
+    assert not none.failures and "_ test_a[0] _" not in none.output
+
+
 # ------------------------------------------------------------------------------------------------ commands
 
 

@@ -15,7 +15,7 @@ from forager.forage.reach import Reach, make_reach
 from forager.forage.validate import Suite, Verdict
 from forager.images.layer import add_layer
 from forager.images.task import TaskImage
-from forager.records import Task
+from forager.records import Task, digest
 from forager.sandbox.engine import Engine
 from tests.forage.conftest import Package
 
@@ -78,25 +78,35 @@ from calc import add
 def test_lonely():
     assert add(1, 2) and "LOADED" in os.environ
 """
+AVERAGE = """
+import pytest
+from calc import mean
+
+@pytest.fixture(scope="module")
+def average():
+    return mean([1, 2, 3])
+
+def test_average(average):
+    assert average == 2
+"""
+
+CORE = "tests/test_core.py"
+OTHER = "tests/test_other.py::test_other"
+ADDED = (f"{CORE}::test_add[one two]", f"{CORE}::test_add[zeros]")
+MEANT = (f"{CORE}::test_mean", f"{CORE}::TestUnit::test_unit")
 
 
-async def test_a_test_that_fails_only_for_want_of_another_module_tells_of_no_bug(
-    engine: Engine, calc: tuple[Task, TaskImage]
-) -> None:
-    """Those that reach a bug run without the others; what fails only because of that is seen in the whole suite."""
-    script = f"cd /testbed/tests; echo {shlex.quote(LONELY)} >test_lonely.py; "
-    script += 'echo \'import os; os.environ["LOADED"] = "1"\' >test_a.py'
-    tag = "forager/tests-lonely:1"
-    await add_layer(engine, parent=calc[0].image, tag=tag, kind="test", script=script)
+async def judged_together(
+    engine: Engine, image: str, script: str, tests: tuple[str, ...], sets: tuple[tuple[int, ...], tuple[int, ...]]
+) -> tuple[Verdict, Verdict]:
+    """Verdicts on a bug of `add` and one of `mean`, after `script`. `sets`: the tests that run their lines."""
+    tag = f"forager/tests-judge:{digest(script)[:12]}"
+    await add_layer(engine, parent=image, tag=tag, kind="test", script=script)
     try:
-        core, lonely = "tests/test_core.py", "tests/test_lonely.py::test_lonely"
-        added = (f"{core}::test_add[one two]", f"{core}::test_add[zeros]", lonely, "tests/test_other.py::test_other")
-        meant = (f"{core}::test_mean", f"{core}::TestUnit::test_unit")
-        baseline = Baseline(passing=(*added, *meant), seconds=1.0)
         reach = Reach(
-            tests=baseline.passing,
-            seconds=(0.1, 0.1, 0.1, 0.1, 0.2, 0.2),
-            sets=((0, 1, 2, 3), (4, 5)),
+            tests=tests,
+            seconds=(*(0.1,) * (len(tests) - 2), 0.2, 0.2),  # no bug reaches most of the suite
+            sets=sets,
             files={"calc/core.py": {2: 0, 6: 1, 7: 1}},
             overhead=0.5,
         )
@@ -107,12 +117,35 @@ async def test_a_test_that_fails_only_for_want_of_another_module_tells_of_no_bug
             for at in [clean.index(old)]
         ]
         found: dict[Mutants, Verdict] = {}
-        suite = Suite(image=tag)
-        judge = Judge(engine, suite, baseline, {"calc/core.py": clean}, reach, asyncio.Semaphore(2))
+        baseline = Baseline(passing=tests, seconds=1.0)
+        judge = Judge(engine, Suite(image=tag), baseline, {"calc/core.py": clean}, reach, asyncio.Semaphore(2))
         await judge.verdicts(bugs, found.__setitem__)
     finally:
         engine.client.images.remove(tag, force=True)
-    add, mean = (found[bug] for bug in bugs)
-    assert add.fail_to_pass == tuple(test for test in added if test != lonely)
-    assert (add.pass_to_pass, add.unstable) == (meant, (lonely,))
-    assert (mean.fail_to_pass, mean.pass_to_pass) == (meant, added)
+    return found[bugs[0]], found[bugs[1]]
+
+
+async def test_a_test_that_fails_only_for_want_of_another_module_tells_of_no_bug(
+    engine: Engine, calc: tuple[Task, TaskImage]
+) -> None:
+    """Those that reach a bug run without the others; what fails only because of that is seen in the whole suite."""
+    script = f"cd /testbed/tests; echo {shlex.quote(LONELY)} >test_lonely.py; "
+    script += 'echo \'import os; os.environ["LOADED"] = "1"\' >test_a.py'
+    lonely = "tests/test_lonely.py::test_lonely"
+    added = (*ADDED, lonely, OTHER)
+    sets = ((0, 1, 2, 3), (4, 5))
+    add, mean = await judged_together(engine, calc[0].image, script, (*added, *MEANT), sets)
+    assert add.fail_to_pass == (*ADDED, OTHER)
+    assert (add.pass_to_pass, add.unstable) == (MEANT, (lonely,))
+    assert (mean.fail_to_pass, mean.pass_to_pass) == (MEANT, added)
+
+
+async def test_a_test_that_a_fixture_of_its_module_breaks_is_told_of_the_bug_to_blame(
+    engine: Engine, calc: tuple[Task, TaskImage]
+) -> None:
+    script = f"cd /testbed/tests; echo {shlex.quote(AVERAGE)} >test_average.py"
+    average = "tests/test_average.py::test_average"
+    sets = ((1, 2, 3), (-1, 4, 5))
+    add, mean = await judged_together(engine, calc[0].image, script, (average, *ADDED, OTHER, *MEANT), sets)
+    assert (add.fail_to_pass, add.pass_to_pass) == ((*ADDED, OTHER), (average, *MEANT))
+    assert (mean.fail_to_pass, mean.pass_to_pass) == ((average, *MEANT), (*ADDED, OTHER))

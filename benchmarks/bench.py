@@ -50,9 +50,11 @@ class Repetitions(Record, frozen=True):
     grades: int = 10
     mutants: tuple[tuple[str, int], ...] = (
         ("pypi:packaging==26.3", 12),
-        ("pypi:humanize==4.17.0", 12),
+        ("pypi:more-itertools==11.2.1", 12),
+        ("pypi:arrow==1.4.0", 20),
+        ("pypi:humanize==4.17.0", 20),
     )
-    """Packages and how many of each. The suite of the first takes a minute, that of the other some seconds."""
+    """Packages and how many of each. The suite of the first takes a minute, those of the others less and less."""
     starts: int = 10
     exported: int = 10_000
     """Attempts of the run that is exported."""

@@ -14,6 +14,7 @@ from forager.evaluate.testrun import TestRun
 from forager.forage import scope
 from forager.forage.baseline import Baseline
 from forager.forage.baseline import measure as measure_suite
+from forager.forage.compiled import with_byte_code
 from forager.forage.judge import Judge, Mutants
 from forager.forage.mutate import all_sites, sample
 from forager.forage.pipeline import forage
@@ -29,7 +30,8 @@ WORKERS = 2
 
 
 async def measure(bench: Bench) -> Group:
-    """The first mutants of each package's sample, judged both ways, one way after the other."""
+    """The first mutants of each package's sample, judged both ways, one way after the other: as foraging does, and by
+    the whole suite, twice, in the repository's own image."""
     figures: list[Figure] = []
     goals: list[Goal] = []
     for name, count in bench.repetitions.mutants:
@@ -38,17 +40,18 @@ async def measure(bench: Bench) -> Group:
         tasks = load_tasks(report.tasks)
         if not tasks or tasks[0].environment is None:
             raise ForagerError(f"no task came of {name}: {report.repositories[0].reason}")
-        suite = Suite(image=await ensure_environment(bench.engine, tasks[0].environment))
+        plain = Suite(image=await ensure_environment(bench.engine, tasks[0].environment))
         source = await fetch_source(name, lambda _: None)
         sources = dict(scope.wanted_files(await asyncio.to_thread(source.read)))
-        baseline = await _baseline(bench, suite, sources)
+        baseline = await _baseline(bench, plain, sources)
         began = time.perf_counter()
-        reach = await make_reach(bench.engine, suite, baseline, sources)
+        reach = await make_reach(bench.engine, plain, baseline, sources)
+        suite = await with_byte_code(bench.engine, plain, baseline.limit)
         mapping = time.perf_counter() - began
         order = sample(all_sites(sources), sources, "benchmark")
         bugs: list[Mutants] = [(mutant,) for mutant in islice(order, count)]
         quick, few = await _judge(bench, suite, baseline, sources, reach, bugs)
-        slow, all_tests = await _judge(bench, suite, baseline, sources, None, bugs)
+        slow, all_tests = await _judge(bench, plain, baseline, sources, None, bugs)
         same = sum(_same(few[bug], all_tests[bug]) for bug in bugs)
         figures.append(
             Figure(
@@ -58,8 +61,8 @@ async def measure(bench: Bench) -> Group:
                     FORAGER: Value(value=60 * len(bugs) / quick, n=len(bugs)),
                     WHOLE: Value(value=60 * len(bugs) / slow, n=len(bugs)),
                 },
-                note=f"{release}: a suite of {baseline.seconds:.1f} s, {len(baseline.passing)} tests, mapped in "
-                f"{mapping:.0f} s; the same verdict and lists of tests on {same} of {len(bugs)} mutants",
+                note=f"{release}: a suite of {baseline.seconds:.1f} s, {len(baseline.passing)} tests, mapped and "
+                f"compiled in {mapping:.0f} s; the same verdict and lists of tests on {same} of {len(bugs)} mutants",
             )
         )
         wanted = 5.0 if baseline.seconds > LONG else 1.0

@@ -79,6 +79,7 @@ class Reporter:
         most_failing: int,
         texts: int,
         quiet: bool,
+        once: bool,
     ) -> None:
         self._report = report
         self._quote = encode_basestring_ascii
@@ -88,6 +89,7 @@ class Reporter:
         self._most_failing = most_failing
         self._session = None  # type: Any
         self._quiet = quiet
+        self._once = once
         self._running = {}  # type: dict[str, tuple[str, Any]]
         self._seconds = {}  # type: dict[str, float]
         self._texts = texts  # still to be kept
@@ -100,6 +102,8 @@ class Reporter:
     def pytest_cmdline_main(self, config: Any) -> "int | None":
         if self._quiet:
             quieten(config)
+        if self._once and hasattr(config.option, "benchmark_disable"):
+            config.option.benchmark_disable = True
         self._option = config.option
         if not self._texts:
             self._option.tbstyle = "no"
@@ -323,7 +327,9 @@ def run(job: "dict[str, Any]", report: "Callable[[str], None]", script: str) -> 
         files = [name for name in files if os.path.exists(name)] or files
         arguments = arguments + files
     sys.argv[:] = [program] + arguments
-    reporter = Reporter(report, files, job["only"], job["shuffle"], job["most_failing"], job["texts"], job["extras"])
+    reporter = Reporter(
+        report, files, job["only"], job["shuffle"], job["most_failing"], job["texts"], job["extras"], job["once"]
+    )
     status = pytest.main(arguments, plugins=[reporter])
     sys.stdout.flush()
     return int(status)

@@ -6,9 +6,10 @@ once: up to `TOGETHER` mutants, all in one tree. A test that passes there passes
 those that were foreseen, each half of the mutants runs these, and so on, until it is known whose fault it is. Where
 the suite does not reach its end, the mutants are parted and each half gets the whole suite again.
 
-Every mutant also runs its own tests a second time, alone, under another `PYTHONHASHSEED`, and with them those that
-others break. So a test in FAIL_TO_PASS failed twice, and did not pass in the whole suite, and one in PASS_TO_PASS
-passed with the mutant in the tree.
+Every mutant also runs its own tests a second time, alone, under another `PYTHONHASHSEED`; where any test may depend
+on it, those that the others break run with them. So a test in FAIL_TO_PASS failed twice, and did not pass in the
+whole suite; one in PASS_TO_PASS passed with the mutant in the tree, or is broken there by another and does not run
+its lines.
 
 A mutant of lines that run at import, so that any test may depend on them, and that no test which reaches it tells,
 runs the whole suite alone, as every mutant does without a map: see `validate.py`.
@@ -24,7 +25,7 @@ from typing import NamedTuple
 import tenacity
 
 from forager.errors import CapExceeded, SandboxError
-from forager.evaluate.testrun import FAILURES, TestRun
+from forager.evaluate.testrun import TestRun
 from forager.forage.baseline import Baseline
 from forager.forage.mutate import Mutant, apply_all, overlap
 from forager.forage.reach import Reach, Selection, select
@@ -32,6 +33,7 @@ from forager.forage.trying import at_once
 from forager.forage.validate import (
     HASH_SEEDS,
     MOST_FAILING,
+    TEXTS,
     Reason,
     Suite,
     Verdict,
@@ -63,10 +65,12 @@ steady = tenacity.retry(
 class _Open:
     """A bug that some of its own tests see, on its way to a verdict."""
 
-    def __init__(self, mutants: Mutants, own: frozenset[str], first: TestRun) -> None:
+    def __init__(self, mutants: Mutants, own: frozenset[str], shared: bool, first: TestRun) -> None:
         self.mutants = mutants
         self.own = own
         """The tests that reach it."""
+        self.shared = shared
+        """Whether any other test may depend on it, too."""
         self.failing = frozenset(test for test in own if failed(first, test))
         self.evidence: list[tuple[frozenset[str], TestRun]] = [(own, first)]
         """Runs, and the tests that each tells something about."""
@@ -214,7 +218,7 @@ class Judge:
         if selection.shared and not any(run.outcomes.get(test) == "passed" for test in selection.tests):
             return _Lone(mutants, None)  # nothing may pass: not beside others
         if any(failed(run, test) for test in selection.tests):
-            return _Open(mutants, frozenset(selection.tests), run)
+            return _Open(mutants, frozenset(selection.tests), selection.shared, run)
         if not run.complete:
             return _Lone(mutants, None)
         if selection.shared:
@@ -300,9 +304,10 @@ class Judge:
         return told
 
     async def _finish(self, bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[frozenset[str]]) -> Verdict:
-        """The verdict, after a second run of the bug's own tests, alone, with those that others of its group break:
-        these are not expected to pass in the whole suite. What else did not pass there runs last."""
-        likely = _foreseen(group)
+        """The verdict, after a second run of the bug's own tests, alone. Others that did not pass in the whole suite
+        run last, but for those that another bug of the group breaks when this one can have no part in it."""
+        foreseen = _foreseen(group)
+        likely = foreseen if bug.shared else frozenset()
         second = await self._again(bug, bug.own | likely)
         doubtful = await confirmed
         if bug.unfit is not None:
@@ -311,13 +316,13 @@ class Judge:
             return second
         missed = self._passing - _union(_passed(run, tests) for tests, run in bug.evidence)
         _note([bug], second, bug.own | (likely & missed))
-        odd = missed - likely - bug.own - doubtful
+        odd = missed - foreseen - bug.own - doubtful
         if odd:
             last = await self._again(bug, bug.own | odd)
             if isinstance(last, Verdict):
                 return last
             _note([bug], last, bug.own | odd)
-        return self._verdict(bug, odd, doubtful)
+        return self._verdict(bug, odd, doubtful, (missed & foreseen) - likely - bug.own)
 
     async def _again(self, bug: _Open, tests: frozenset[str]) -> TestRun | Verdict:
         """Some tests alone, in a run that differs from the first."""
@@ -326,9 +331,9 @@ class Judge:
     def _ordered(self, tests: frozenset[str]) -> list[str]:
         return [test for test in self._baseline.passing if test in tests]
 
-    def _verdict(self, bug: _Open, odd: frozenset[str], doubtful: frozenset[str]) -> Verdict:
-        """From all that was noted. The `odd` tests are those that it breaks though they do not reach it; the
-        `doubtful` ones fail beside other bugs and it is not known why."""
+    def _verdict(self, bug: _Open, odd: frozenset[str], doubtful: frozenset[str], others: frozenset[str]) -> Verdict:
+        """From all that was noted. The `odd` tests are those that it breaks though they do not reach it, the `others`
+        those that other bugs break; the `doubtful` ones fail beside other bugs and it is not known why."""
         seen: dict[str, set[str]] = {test: set() for test in self._baseline.passing}
         for tests, run in bug.evidence:
             for test in tests & self._passing - doubtful:
@@ -336,7 +341,7 @@ class Judge:
         # of a test that fails because of another and does not reach this one, one failure is not enough
         telling = bug.own | odd
         fail = {test for test, outcomes in seen.items() if outcomes == {"fail"} and test in telling}
-        keep = {test for test, outcomes in seen.items() if outcomes == {"passed"}}
+        keep = {test for test, outcomes in seen.items() if outcomes == {"passed"} or test in others}
         return settled(self._baseline.passing, fail, keep, bug.alone, len(bug.evidence), bug.seconds)
 
     async def _run(
@@ -352,7 +357,7 @@ class Judge:
                     hash_seed=HASH_SEEDS[second],
                     files=apply_all(mutants, self._sources),
                     tests=tests,
-                    texts=FAILURES if second else 0,
+                    texts=TEXTS if second else 0,
                     locals_shown=second,
                     most_failing=most,
                     attempt=self._attempt,

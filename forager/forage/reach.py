@@ -28,10 +28,10 @@ from forager.records import Record, digest, encode
 from forager.sandbox.docker import open_sandbox
 from forager.sandbox.engine import Engine
 
-WORTH = 60.0
+WORTH = 40.0
 """Seconds that the suite would take for all tasks wanted, once each, from which a map is worth making. Below, making
 it takes longer than it saves."""
-LEAST = 3.0
+LEAST = 2.0
 """Seconds of a suite below which a map is of no use: the start of a run is most of it, and a map means more runs."""
 SHARED = -1
 """In a set of tests: what runs for no test in particular, as an import or the fixture of a module does."""
@@ -147,6 +147,7 @@ async def _record(
                 workdir=suite.workdir,
                 test_command=suite.test_command,
                 timeout=min(4 * baseline.limit + 60, seconds),
+                once=True,
                 args=("-p", "forager_recorder"),
             )
         except CapExceeded as error:

@@ -26,6 +26,7 @@ from forager.forage.bug_task import grading_limit, reworded
 from forager.forage.bugs import Wanted, find_bugs
 from forager.forage.classify import Classified, classify, reason_of
 from forager.forage.commits import Miner
+from forager.forage.compiled import with_byte_code
 from forager.forage.distinct import Distinct
 from forager.forage.events import Event, Progress
 from forager.forage.explore import LIMITS
@@ -286,6 +287,8 @@ class Repository:
             }
             reach = await self._reach(source, suite, baseline, sources)
             self._enter("mutate")
+            async with self._slots.tests:
+                suite = await with_byte_code(self._engine, suite, baseline.limit, self._note, self.name)
             judge = Judge(self._engine, suite, baseline, sources, reach, self._slots.tests, self.name)
             distinct = Distinct(
                 source,

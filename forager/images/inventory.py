@@ -11,7 +11,7 @@ from forager.images.task import prune_task_images
 from forager.records import Record
 from forager.sandbox.engine import Engine
 
-KINDS = ("base", "tools", "python", "environment", "repository", "coverage", "task")
+KINDS = ("base", "tools", "python", "environment", "repository", "coverage", "compiled", "task")
 """From the ground up: each is built on one of those before it."""
 
 

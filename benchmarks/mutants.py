@@ -46,8 +46,8 @@ async def measure(bench: Bench) -> Group:
         baseline = await _baseline(bench, plain, sources)
         began = time.perf_counter()
         reach = await make_reach(bench.engine, plain, baseline, sources)
-        suite = await with_byte_code(bench.engine, plain, baseline.limit)
         mapping = time.perf_counter() - began
+        suite = await with_byte_code(bench.engine, plain, baseline, lambda _: None)
         order = sample(all_sites(sources), sources, "benchmark")
         bugs: list[Mutants] = [(mutant,) for mutant in islice(order, count)]
         quick, few = await _judge(bench, suite, baseline, sources, reach, bugs)
@@ -61,8 +61,8 @@ async def measure(bench: Bench) -> Group:
                     FORAGER: Value(value=60 * len(bugs) / quick, n=len(bugs)),
                     WHOLE: Value(value=60 * len(bugs) / slow, n=len(bugs)),
                 },
-                note=f"{release}: a suite of {baseline.seconds:.1f} s, {len(baseline.passing)} tests, mapped and "
-                f"compiled in {mapping:.0f} s; the same verdict and lists of tests on {same} of {len(bugs)} mutants",
+                note=f"{release}: a suite of {baseline.seconds:.1f} s, {len(baseline.passing)} tests, mapped in "
+                f"{mapping:.0f} s; the same verdict and lists of tests on {same} of {len(bugs)} mutants",
             )
         )
         wanted = 5.0 if baseline.seconds > LONG else 1.0

@@ -70,44 +70,33 @@ def shorten(text: str) -> str:
 class Reporter:
     """Pytest's plugin. Under xdist it lives in the controller only, where the workers' reports arrive."""
 
-    def __init__(
-        self,
-        report: "Callable[[str], None]",
-        files: "list[str]",
-        only: "list[str]",
-        shuffle: "int | None",
-        most_failing: int,
-        texts: int,
-        quiet: bool,
-        once: bool,
-    ) -> None:
+    def __init__(self, report: "Callable[[str], None]", job: "dict[str, Any]") -> None:
         self._report = report
         self._quote = encode_basestring_ascii
-        self._files = files
-        self._only = dict.fromkeys(only)  # in the suite's order
-        self._shuffle = shuffle
-        self._most_failing = most_failing
+        self._files = job["files"]  # type: list[str]
+        self._only = dict.fromkeys(job["only"])  # type: dict[str, None]  # in the suite's order
+        self._shuffle = job["shuffle"]  # type: int | None
+        self._most_failing = job["most_failing"]  # type: int
         self._session = None  # type: Any
-        self._quiet = quiet
-        self._once = once
+        self._quiet = job["extras"]  # type: bool
         self._running = {}  # type: dict[str, tuple[str, Any]]
         self._seconds = {}  # type: dict[str, float]
-        self._texts = texts  # still to be kept
-        self._style = None  # type: str | None
+        self._texts = job["texts"]  # type: int  # still to be kept
         self._option = None  # type: Any
+        self._style = "auto"
         self._count = 0
         self._failed = 0
         self._ended = False
 
-    def pytest_cmdline_main(self, config: Any) -> "int | None":
-        if self._quiet:
-            quieten(config)
-        if self._once and hasattr(config.option, "benchmark_disable"):
-            config.option.benchmark_disable = True
+    def pytest_configure(self, config: Any) -> None:
         self._option = config.option
         if not self._texts:
             self._option.tbstyle = "no"
-        self._style = self._option.tbstyle
+        self._style = getattr(self._option, "tbstyle", "auto")
+
+    def pytest_cmdline_main(self, config: Any) -> "int | None":
+        if self._quiet:
+            quieten(config)
         if self._files:
             root = str(getattr(config, "rootpath", None) or config.rootdir)
             places = [(name, locate(name, root)) for name in self._files]
@@ -314,7 +303,7 @@ def run(job: "dict[str, Any]", report: "Callable[[str], None]", script: str) -> 
     pytest = import_pytest(job["workdir"])
     for name, order in (("cmdline_main", 1), ("collection_modifyitems", 1), ("sessionfinish", 0)):
         pytest.hookimpl(tryfirst=bool(order), trylast=not order)(getattr(Reporter, "pytest_" + name))
-    arguments, files = job["arguments"], job["files"]
+    arguments = job["arguments"]
     if job["extras"]:
         if job["only"] and "PYTEST_DISABLE_PLUGIN_AUTOLOAD" not in os.environ and importlib.util.find_spec("xdist"):
             arguments = arguments + ["-n0"]  # a few tests are quicker without workers
@@ -324,13 +313,10 @@ def run(job: "dict[str, Any]", report: "Callable[[str], None]", script: str) -> 
             arguments = arguments + ["-o", "cache_dir=" + job["cache"]]
     program = become(pytest, script)
     if job["as_arguments"]:
-        files = [name for name in files if os.path.exists(name)] or files
-        arguments = arguments + files
+        job["files"] = [name for name in job["files"] if os.path.exists(name)] or job["files"]
+        arguments = arguments + job["files"]
     sys.argv[:] = [program] + arguments
-    reporter = Reporter(
-        report, files, job["only"], job["shuffle"], job["most_failing"], job["texts"], job["extras"], job["once"]
-    )
-    status = pytest.main(arguments, plugins=[reporter])
+    status = pytest.main(arguments, plugins=[Reporter(report, job)])
     sys.stdout.flush()
     return int(status)
 

@@ -126,7 +126,6 @@ async def run_tests(
     shuffle: int | None = None,
     most_failing: int = 0,
     texts: int = FAILURES,
-    once: bool = False,
 ) -> TestRun:
     """Run the files that hold `tests` (node ids or files), or the whole suite when there are none.
 
@@ -137,7 +136,6 @@ async def run_tests(
     `shuffle` is the seed of another order of modules, and of the tests in each (not under xdist).
     `args` are further pytest options. `timeout` in seconds; the run also ends when `most_failing` tests have failed,
     unless that is 0. `texts` is how many failures are told with their text.
-    `once` keeps pytest-benchmark from measuring: each benchmark runs once, as any test.
 
     Raises `UsageError` for a command that is not pytest's, `SandboxError` when the container is gone.
     """
@@ -151,7 +149,6 @@ async def run_tests(
         "shuffle": shuffle,
         "most_failing": most_failing,
         "texts": texts,
-        "once": once,
     }
     run = TestRun()
     # Second try: a suite whose own options clash with ours (`-p no:cov` in its configuration, say).

@@ -2,14 +2,14 @@
 
 With a map of which test runs which lines (`reach.py`), a mutant first runs only the tests that reach it. Most are
 settled by that. For the others the whole suite has to show that nothing else breaks, and it does so for several at
-once: up to `TOGETHER` mutants, all in one tree. A test that passes there passes with each. Where others fail than
-those that were foreseen, each half of the mutants runs these, and so on, until it is known whose fault it is. Where
-the suite does not reach its end, the mutants are parted and each half gets the whole suite again.
+once: up to `TOGETHER` mutants, all in one tree. A test that passes there passes with each, unless two make up for
+each other. Where others fail than those that were foreseen, each half of the mutants runs these, and so on, until it
+is known whose fault it is. Where that does not tell, or the suite does not reach its end, the mutants are parted and
+each half gets the whole suite again.
 
-Every mutant also runs its own tests a second time, alone, under another `PYTHONHASHSEED`; where any test may depend
-on it, those that the others break run with them. So a test in FAIL_TO_PASS failed twice, and did not pass in the
-whole suite; one in PASS_TO_PASS passed with the mutant in the tree, or is broken there by another and does not run
-its lines.
+Every mutant also runs its own tests a second time, alone, under another `PYTHONHASHSEED`, and with them those that
+others break. So a test in FAIL_TO_PASS failed twice, and did not pass in the whole suite, and one in PASS_TO_PASS
+passed with the mutant in the tree.
 
 A mutant of lines that run at import, so that any test may depend on them, and that no test which reaches it tells,
 runs the whole suite alone, as every mutant does without a map: see `validate.py`.
@@ -33,7 +33,6 @@ from forager.forage.trying import at_once
 from forager.forage.validate import (
     HASH_SEEDS,
     MOST_FAILING,
-    TEXTS,
     Reason,
     Suite,
     Verdict,
@@ -49,6 +48,8 @@ TOGETHER = 16
 """Mutants that the whole suite confirms in one run."""
 MOST = 0.6
 """Share of the suite's time from which running a selection of it is not worth while."""
+TEXTS = 20
+"""Failures whose texts are kept for the statement; with local variables in them each may take a tenth of a second."""
 
 Mutants = tuple[Mutant, ...]
 """The places of one bug: one, or several for a combined one."""
@@ -65,12 +66,10 @@ steady = tenacity.retry(
 class _Open:
     """A bug that some of its own tests see, on its way to a verdict."""
 
-    def __init__(self, mutants: Mutants, own: frozenset[str], shared: bool, first: TestRun) -> None:
+    def __init__(self, mutants: Mutants, own: frozenset[str], first: TestRun) -> None:
         self.mutants = mutants
         self.own = own
         """The tests that reach it."""
-        self.shared = shared
-        """Whether any other test may depend on it, too."""
         self.failing = frozenset(test for test in own if failed(first, test))
         self.evidence: list[tuple[frozenset[str], TestRun]] = [(own, first)]
         """Runs, and the tests that each tells something about."""
@@ -98,7 +97,7 @@ class _Lone(NamedTuple):
 
 
 def grouped(bugs: Sequence[_Open]) -> list[list[_Open]]:
-    """As few groups as will do, of much the same size, none with two bugs in one place.
+    """Few groups, none with two bugs in one place.
 
     Bugs that break much are in one group: the tests that they break run with each of the others of their group.
     """
@@ -188,12 +187,12 @@ class Judge:
         groups = grouped([bug for bug in opened if isinstance(bug, _Open)])
         confirmed = [asyncio.ensure_future(self._confirm(group)) for group in groups]
 
-        async def finish(bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[frozenset[str]]) -> None:
+        async def finish(bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[None]) -> None:
             tell(bug.mutants, await self._finish(bug, group, confirmed))
 
-        await at_once([  # the longest runs first
-            *(self._alone(bug, tell) for bug in opened if isinstance(bug, _Lone)),
+        await at_once([  # runs of the whole suite come first
             *confirmed,
+            *(self._alone(bug, tell) for bug in opened if isinstance(bug, _Lone)),
             *(finish(bug, group, done) for group, done in zip(groups, confirmed, strict=True) for bug in group),
         ])  # fmt: skip
 
@@ -216,9 +215,9 @@ class Judge:
         if isinstance(run, Verdict):
             return run
         if selection.shared and not any(run.outcomes.get(test) == "passed" for test in selection.tests):
-            return _Lone(mutants, None)  # nothing may pass: not beside others
+            return _Lone(mutants, selection.tests)  # nothing may pass: not beside others
         if any(failed(run, test) for test in selection.tests):
-            return _Open(mutants, frozenset(selection.tests), selection.shared, run)
+            return _Open(mutants, frozenset(selection.tests), run)
         if not run.complete:
             return _Lone(mutants, None)
         if selection.shared:
@@ -258,34 +257,31 @@ class Judge:
             )
         tell(bug.mutants, verdict)
 
-    async def _confirm(self, group: Sequence[_Open]) -> frozenset[str]:
-        """Evidence for a group from the whole suite; for each half of it where that does not reach its end.
-
-        Returns tests that failed there though no bug of the group breaks them alone.
-        """
+    async def _confirm(self, group: Sequence[_Open]) -> None:
+        """Note what the whole suite tells of a group, and of each half of it where that does not reach its end or
+        fails in a way that no bug explains."""
         most = MOST_FAILING * len(group) + self._baseline.not_passing
         run = await self._run(_places(group), self._whole, self._baseline.limit, most=most)
-        if isinstance(run, Verdict):
-            if len(group) > 1:
-                return _union(await at_once(self._confirm(half) for half in _halves(group)))
-            group[0].unfit = run
-            return frozenset()
-        odd = self._passing - _note(group, run, self._passing) - _foreseen(group)
-        if len(group) > 1:
+        if len(group) == 1:
+            if isinstance(run, Verdict):
+                group[0].unfit = run
+            else:
+                _note(group, run, self._passing)
+            return
+        if not isinstance(run, Verdict):
+            odd = self._passing - _note(group, run, self._passing) - _foreseen(group)
             for own in (False, True):  # what one test leaves behind may break another
                 if odd:
                     odd -= await self._blame(group, odd, own=own)
-            return odd
-        return frozenset()
+            if not odd:
+                return
+        await at_once(self._confirm(half) for half in _halves(group))
 
     async def _blame(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> frozenset[str]:
         """Which of the `odd` tests, which nobody foresaw to fail, a bug of the group breaks alone; what is told of
         these is noted. `own`: they run after the tests that reach the bugs, as in the whole suite."""
-        told = [
-            part
-            for parts in await at_once(self._try(half, odd, own=own) for half in _halves(group))
-            for part in parts
-        ]
+        halves = await at_once(self._try(half, odd, own=own) for half in _halves(group))
+        told = [part for parts in halves for part in parts]
         broken = _union(part.tests - _passed(part.run, part.tests) for part in told if len(part.group) == 1)
         for part in told:
             _note(part.group, part.run, part.tests & broken)
@@ -303,26 +299,26 @@ class Judge:
                 told += parts
         return told
 
-    async def _finish(self, bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[frozenset[str]]) -> Verdict:
-        """The verdict, after a second run of the bug's own tests, alone. Others that did not pass in the whole suite
-        run last, but for those that another bug of the group breaks when this one can have no part in it."""
-        foreseen = _foreseen(group)
-        likely = foreseen if bug.shared else frozenset()
-        second = await self._again(bug, bug.own | likely)
-        doubtful = await confirmed
+    async def _finish(self, bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[None]) -> Verdict:
+        """The verdict, after a second run of the bug's own tests, alone, with those that others of its group break:
+        these are not expected to pass in the whole suite. What else did not pass there runs last."""
+        second = await self._again(bug, bug.own | _foreseen(group))
+        await confirmed
         if bug.unfit is not None:
             return bug.unfit
         if isinstance(second, Verdict):
             return second
-        missed = self._passing - _union(_passed(run, tests) for tests, run in bug.evidence)
-        _note([bug], second, bug.own | (likely & missed))
-        odd = missed - foreseen - bug.own - doubtful
+        told = _union(tests for tests, _ in bug.evidence)
+        missed = self._passing - _union(_passed(run, tests) for tests, run in bug.evidence) - bug.own
+        others = (missed & _foreseen(group)) - told
+        _note([bug], second, bug.own | others)
+        odd = missed - others
         if odd:
             last = await self._again(bug, bug.own | odd)
             if isinstance(last, Verdict):
                 return last
             _note([bug], last, bug.own | odd)
-        return self._verdict(bug, odd, doubtful, (missed & foreseen) - likely - bug.own)
+        return self._verdict(bug, odd)
 
     async def _again(self, bug: _Open, tests: frozenset[str]) -> TestRun | Verdict:
         """Some tests alone, in a run that differs from the first."""
@@ -331,17 +327,16 @@ class Judge:
     def _ordered(self, tests: frozenset[str]) -> list[str]:
         return [test for test in self._baseline.passing if test in tests]
 
-    def _verdict(self, bug: _Open, odd: frozenset[str], doubtful: frozenset[str], others: frozenset[str]) -> Verdict:
-        """From all that was noted. The `odd` tests are those that it breaks though they do not reach it, the `others`
-        those that other bugs break; the `doubtful` ones fail beside other bugs and it is not known why."""
+    def _verdict(self, bug: _Open, odd: frozenset[str]) -> Verdict:
+        """From all that was noted. The `odd` tests are those that it breaks though they do not reach it."""
         seen: dict[str, set[str]] = {test: set() for test in self._baseline.passing}
         for tests, run in bug.evidence:
-            for test in tests & self._passing - doubtful:
+            for test in tests & self._passing:
                 seen[test].add("fail" if failed(run, test) else run.outcomes.get(test, "missing"))
         # of a test that fails because of another and does not reach this one, one failure is not enough
         telling = bug.own | odd
         fail = {test for test, outcomes in seen.items() if outcomes == {"fail"} and test in telling}
-        keep = {test for test, outcomes in seen.items() if outcomes == {"passed"} or test in others}
+        keep = {test for test, outcomes in seen.items() if outcomes == {"passed"}}
         return settled(self._baseline.passing, fail, keep, bug.alone, len(bug.evidence), bug.seconds)
 
     async def _run(

@@ -23,7 +23,7 @@ from forager.files import write_atomic
 from forager.forage.baseline import Baseline
 from forager.forage.validate import CAPS, Suite
 from forager.images.build import Report
-from forager.images.layer import add_layer
+from forager.images.layer import add_layer, drop_image
 from forager.records import Record, digest, encode
 from forager.sandbox.docker import open_sandbox
 from forager.sandbox.engine import Engine
@@ -104,19 +104,7 @@ async def make_reach(
     try:
         return await _record(engine, suite, tag, baseline, files, seconds, attempt)
     finally:
-        await _remove(engine, tag)
-
-
-async def _remove(engine: Engine, tag: str) -> None:
-    for _ in range(50):  # the engine takes a moment to let go of the container that used it
-        try:
-            await engine.call(engine.api.remove_image, tag)
-        except SandboxError as error:
-            if error.engine_status != 409:
-                return
-            await asyncio.sleep(0.2)
-        else:
-            return
+        await drop_image(engine, tag)
 
 
 async def _record(
@@ -147,7 +135,6 @@ async def _record(
                 workdir=suite.workdir,
                 test_command=suite.test_command,
                 timeout=min(4 * baseline.limit + 60, seconds),
-                once=True,
                 args=("-p", "forager_recorder"),
             )
         except CapExceeded as error:

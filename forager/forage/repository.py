@@ -288,7 +288,7 @@ class Repository:
             reach = await self._reach(source, suite, baseline, sources)
             self._enter("mutate")
             async with self._slots.tests:
-                suite = await with_byte_code(self._engine, suite, baseline.limit, self._note, self.name)
+                suite = await with_byte_code(self._engine, suite, baseline, self._note, self.name)
             judge = Judge(self._engine, suite, baseline, sources, reach, self._slots.tests, self.name)
             distinct = Distinct(
                 source,

@@ -27,9 +27,6 @@ MOST_FAILING = 1000
 """Failing tests from which a bug is no task: it tells nothing that the first of them does not, and each costs the
 runner more than a test that passes."""
 
-TEXTS = 20
-"""Failures of a bug whose texts are kept, for its statement."""
-
 CAPS = Caps(memory=2 * 1024**3, output=16 * 1024**2)
 
 Reason = Literal[
@@ -112,7 +109,6 @@ async def run_suite(
             shuffle=shuffle,
             most_failing=most_failing,
             texts=texts,
-            once=True,
             args=("--showlocals",) if locals_shown else (),
         )
 
@@ -150,7 +146,7 @@ async def validate(
                 hash_seed=seed,
                 files=files,
                 tests=tests,
-                texts=TEXTS if number == 1 else 0,
+                texts=FAILURES if number == 1 else 0,
                 locals_shown=number == 1,
                 most_failing=most,
                 attempt=attempt,

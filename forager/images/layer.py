@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pypi_simple
 import tenacity
 
-from forager.errors import BuildError, ForagerError, InfrastructureError
+from forager.errors import BuildError, ForagerError, InfrastructureError, SandboxError
 from forager.images.build import LOG_BYTES, Report, image_id, proxies, telling_line
 from forager.images.index import index_url, pip_setting
 from forager.images.lock import only_one
@@ -117,6 +117,19 @@ async def add_layer(
             before_sleep=told,
             reraise=True,
         )(make)
+
+
+async def drop_image(engine: Engine, tag: str) -> None:
+    """Remove an image that nothing needs any more, unless something still does."""
+    for _ in range(50):  # the engine takes a moment to let go of the container that used it
+        try:
+            await engine.call(engine.api.remove_image, tag)
+        except SandboxError as error:
+            if error.engine_status != 409:
+                return
+            await asyncio.sleep(0.2)
+        else:
+            return
 
 
 class NetworkFailure(InfrastructureError):

@@ -390,16 +390,10 @@ async def test_texts_of_the_first_failures_only_and_of_none_on_request(suite: Su
     assert not none.failures and "_ test_a[0] _" not in none.output
 
 
-async def test_benchmarks_run_once_on_request(suite: Suite) -> None:
-    suite.write(
-        conftest="""
-            def pytest_addoption(parser):  # as pytest-benchmark has it
-                parser.addoption("--benchmark-disable", action="store_true", dest="benchmark_disable")
-        """,
-        test_a="def test_a(request): assert request.config.option.benchmark_disable\n",
-    )
-    assert (await suite.run(once=True)).outcomes == {"test_a.py::test_a": "passed"}
-    assert (await suite.run()).outcomes == {"test_a.py::test_a": "failed"}
+async def test_a_suite_without_pytests_terminal(suite: Suite) -> None:
+    suite.write(test_a="def test_a(): assert 0\n", pytest__dot__ini="[pytest]\naddopts = -p no:terminal\n")
+    run = await suite.run()
+    assert (run.outcomes, run.complete) == ({"test_a.py::test_a": "failed"}, True)
 
 
 # ------------------------------------------------------------------------------------------------ commands

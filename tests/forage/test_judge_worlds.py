@@ -1,0 +1,123 @@
+"""Verdicts in thousands of small made-up suites, where it is known which bug breaks which test: tests break each
+other's bugs, the map misses some, bugs interact, and the suite crashes with some of them together.
+
+The suites are made up because the cases that matter are rare in real ones; see `test_judge.py` for real ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pytest
+
+from forager.evaluate.testrun import TestRun
+from forager.forage import judge as judging
+from forager.forage import validate as validating
+from forager.forage.baseline import Baseline
+from forager.forage.judge import Judge, Mutants
+from forager.forage.mutate import Mutant
+from forager.forage.reach import Selection
+from forager.forage.validate import Suite, Verdict
+
+TESTS = tuple(f"t{n}" for n in range(8))
+WORLDS = 400
+
+
+class World(NamedTuple):
+    """Bugs by name: the tests that are known to reach each, those it breaks, and what is odd about them."""
+
+    own: dict[str, set[str]]
+    breaks: dict[str, set[str]]
+    shared: set[str]
+    """Any test may depend on these."""
+    pairs: dict[frozenset[str], set[str]]
+    """Tests that only two bugs together break."""
+    crashing: set[frozenset[str]]
+
+    def run(self, bugs: frozenset[str], tests: Sequence[str]) -> TestRun:
+        if any(pair <= bugs for pair in self.crashing):
+            return TestRun(exit_code=139)
+        broken = set().union(*(self.breaks[bug] for bug in bugs))
+        for pair, turned in self.pairs.items():
+            if pair <= bugs:
+                broken |= turned
+        outcomes = {test: "failed" if test in broken else "passed" for test in TESTS if not tests or test in tests}
+        return TestRun(outcomes=outcomes, complete=True, exit_code=1, seconds=1.0)
+
+
+def made_up(seed: int, kind: str) -> World:
+    chance = random.Random(seed)
+    names = "ABCDEFG"[: chance.randint(2, 7)]
+    world = World({}, {}, set(), {}, set())
+    for name in names:
+        own = chance.sample(TESTS, chance.randint(1, 4))
+        world.own[name] = set(own)
+        world.breaks[name] = set(chance.sample(own, chance.randint(0, len(own))))
+        if chance.random() < 0.3:
+            world.shared.add(name)
+        elif "hidden" not in kind or chance.random() > 0.2:
+            continue
+        world.breaks[name] |= set(chance.sample(TESTS, chance.randint(0, 4)))
+    for _ in range(chance.randint(0, 2) if "pairs" in kind else 0):
+        world.pairs[frozenset(chance.sample(names, 2))] = set(chance.sample(TESTS, chance.randint(1, 3)))
+    if "crash" in kind:
+        world.crashing.add(frozenset(chance.sample(names, 2)))
+    return world
+
+
+def judged(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
+    def bugs_of(mutants: Mutants, _: Any) -> dict[str, bytes]:
+        return {mutant.operator: b"" for mutant in mutants}
+
+    async def run_suite(_engine: Any, _suite: Any, *, files: Any, tests: Sequence[str] = (), **_more: Any) -> TestRun:
+        await asyncio.sleep(0)
+        return world.run(frozenset(files), tests)
+
+    def select(_: Judge, mutants: Mutants) -> Selection:
+        (mutant,) = mutants
+        own = world.own[mutant.operator]
+        return Selection(tests=tuple(test for test in TESTS if test in own), shared=mutant.operator in world.shared)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(judging, "apply_all", bugs_of)
+        patched.setattr(judging, "run_suite", run_suite)
+        patched.setattr(validating, "run_suite", run_suite)
+        patched.setattr(Judge, "_select", select)
+        patched.setattr(Judge, "_limit", lambda _self, _selection: 10.0)
+        baseline = Baseline(passing=TESTS, seconds=1.0)
+        engine: Any = None
+        judge = Judge(engine, Suite(image=""), baseline, {}, None, asyncio.Semaphore(2))
+        bugs = [
+            (Mutant(operator=name, file="f", function="", line=1, start=n, end=n + 1, text=""),)
+            for n, name in enumerate(world.own)
+        ]
+        found: dict[str, Verdict] = {}
+        asyncio.run(judge.verdicts(bugs, lambda mutants, verdict: found.__setitem__(mutants[0].operator, verdict)))
+    assert set(found) == set(world.own)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["plain", "crash", "pairs", "pairs, crash", "hidden", "hidden, crash"])
+def test_no_list_ever_holds_a_test_that_does_not_belong_there(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Counter[str]()
+    for seed in range(WORLDS):
+        world = made_up(seed, kind)
+        for name, verdict in judged(world, monkeypatch).items():
+            truth = world.breaks[name]
+            if verdict.reason == "valid":
+                assert set(verdict.fail_to_pass) <= truth, (seed, name)
+                assert not set(verdict.pass_to_pass) & truth, (seed, name)
+                lost["tests"] += bool(verdict.unstable)
+            else:
+                seen = truth & world.own[name] or (truth and name in world.shared)
+                assert verdict.reason == ("nothing_passes" if truth == set(TESTS) else "survived") or seen, (
+                    seed,
+                    name,
+                )
+                lost["bugs"] += bool(seen) and truth != set(TESTS)
+            lost["judged"] += 1
+    assert lost["tests"] + lost["bugs"] <= (0.05 if kind in ("plain", "crash") else 0.3) * lost["judged"], lost

@@ -60,7 +60,8 @@ async def test_verdicts_are_those_of_the_whole_suite(engine: Engine, inflection:
             whole.fail_to_pass,
             whole.pass_to_pass,
         )
-        assert set(ours.failures) == set(whole.failures)
+        assert set(ours.failures) <= set(whole.failures)
+        assert len(ours.failures) == min(20, len(whole.failures))
     assert any("test_tableize" in test for test in found[4].fail_to_pass)
     assert set(found[5].fail_to_pass) == {*found[0].fail_to_pass, *found[1].fail_to_pass}
 

@@ -11,8 +11,8 @@ Every mutant also runs its own tests a second time, alone, under another `PYTHON
 others break. So a test in FAIL_TO_PASS failed twice, and did not pass in the whole suite, and one in PASS_TO_PASS
 passed with the mutant in the tree.
 
-A mutant of lines that run at import, so that any test may depend on them, and that no test which reaches it tells,
-runs the whole suite alone, as every mutant does without a map: see `validate.py`.
+On a mutant of lines that run at import any test may depend. Where nothing passes with it, it runs the whole suite
+alone, as every mutant does without a map: see `validate.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import NamedTuple
 import tenacity
 
 from forager.errors import CapExceeded, SandboxError
-from forager.evaluate.testrun import TestRun
+from forager.evaluate.testrun import TestRun, file_of
 from forager.forage.baseline import Baseline
 from forager.forage.mutate import Mutant, apply_all, overlap
 from forager.forage.reach import Reach, Selection, select
@@ -48,6 +48,8 @@ TOGETHER = 16
 """Mutants that the whole suite confirms in one run."""
 MOST = 0.6
 """Share of the suite's time from which running a selection of it is not worth while."""
+PROBES = 40
+"""Tests that show whether anything works with a bug in code that all tests may depend on."""
 TEXTS = 20
 """Failures whose texts are kept for the statement; with local variables in them each may take a tenth of a second."""
 
@@ -64,20 +66,27 @@ steady = tenacity.retry(
 
 
 class _Open:
-    """A bug that some of its own tests see, on its way to a verdict."""
+    """A bug on its way to a verdict, beside others."""
 
-    def __init__(self, mutants: Mutants, own: frozenset[str], first: TestRun) -> None:
+    def __init__(self, mutants: Mutants) -> None:
         self.mutants = mutants
-        self.own = own
-        """The tests that reach it."""
-        self.failing = frozenset(test for test in own if failed(first, test))
-        self.evidence: list[tuple[frozenset[str], TestRun]] = [(own, first)]
+        self.own: frozenset[str] = frozenset()
+        """The tests that reach it, or stand for those that may depend on it."""
+        self.failing: frozenset[str] = frozenset()
+        """Those of its own that failed in the first run."""
+        self.evidence: list[tuple[frozenset[str], TestRun]] = []
         """Runs, and the tests that each tells something about."""
-        self.alone = [first]
+        self.alone: list[TestRun] = []
         """Runs with no other bug in the tree."""
-        self.seconds = first.seconds
+        self.seconds = 0.0
         self.unfit: Verdict | None = None
         """Set where the whole suite shows that no task comes of it."""
+
+    def first(self, tests: Collection[str], run: TestRun) -> bool:
+        """Note a first run of tests of its own; returns whether one passed."""
+        self.own |= frozenset(tests)
+        self.failing |= frozenset(test for test in tests if failed(run, test))
+        return bool(_note([self], run, frozenset(tests)))
 
 
 class _Part(NamedTuple):
@@ -86,14 +95,6 @@ class _Part(NamedTuple):
     group: Sequence[_Open]
     tests: frozenset[str]
     run: TestRun
-
-
-class _Lone(NamedTuple):
-    """A bug that the whole suite has to judge, with no other beside it."""
-
-    mutants: Mutants
-    known: Sequence[str] | None
-    """Tests that the second run is of, beside those that failed in the first; None for the whole suite again."""
 
 
 def grouped(bugs: Sequence[_Open]) -> list[list[_Open]]:
@@ -183,8 +184,8 @@ class Judge:
 
         Raises `SandboxError` and `UnfitError` when the engine fails; what was told by then stands.
         """
-        opened = await at_once(self._open(mutants, tell) for mutants in bugs)
-        groups = grouped([bug for bug in opened if isinstance(bug, _Open)])
+        found = await at_once(self._open(mutants, tell) for mutants in bugs)
+        groups = grouped([bug for bug in found if isinstance(bug, _Open)])
         confirmed = [asyncio.ensure_future(self._confirm(group)) for group in groups]
 
         async def finish(bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[None]) -> None:
@@ -192,37 +193,47 @@ class Judge:
 
         await at_once([  # runs of the whole suite come first
             *confirmed,
-            *(self._alone(bug, tell) for bug in opened if isinstance(bug, _Lone)),
+            *(self._alone(mutants, tell) for mutants, bug in zip(bugs, found, strict=True) if bug is None),
             *(finish(bug, group, done) for group, done in zip(groups, confirmed, strict=True) for bug in group),
         ])  # fmt: skip
 
-    async def _open(self, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> _Open | _Lone | None:
-        """A bug that is not settled by the tests that reach it; None where it is settled, and told."""
+    async def _open(self, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> _Open | Verdict | None:
+        """As `_first`; a verdict is told."""
         found = await self._first(mutants)
         if isinstance(found, Verdict):
             tell(mutants, found)
-            return None
         return found
 
-    async def _first(self, mutants: Mutants) -> _Open | _Lone | Verdict:
-        """What the tests that reach a bug say of it."""
+    async def _first(self, mutants: Mutants) -> _Open | Verdict | None:
+        """What the tests that reach a bug say of it; None where the whole suite has to judge it with no other bug
+        beside it."""
         selection = self._select(mutants)
         if selection is None:
-            return _Lone(mutants, None)
-        if not selection.tests:
-            return _Lone(mutants, ()) if selection.shared else Verdict(reason="unreached")
-        run = await self._run(mutants, selection.tests, self._limit(selection))
-        if isinstance(run, Verdict):
-            return run
-        if selection.shared and not any(run.outcomes.get(test) == "passed" for test in selection.tests):
-            return _Lone(mutants, selection.tests)  # nothing may pass: not beside others
-        if any(failed(run, test) for test in selection.tests):
-            return _Open(mutants, frozenset(selection.tests), run)
-        if not run.complete:
-            return _Lone(mutants, None)
+            return None
+        bug, passes = _Open(mutants), False
+        if selection.tests:
+            run = await self._run(mutants, selection.tests, self._limit(selection))
+            if isinstance(run, Verdict):
+                return run
+            passes = bug.first(selection.tests, run)
+            if not run.complete and not bug.failing:
+                return None
         if selection.shared:
-            return _Lone(mutants, selection.tests)
-        return Verdict(reason="survived", runs=1, seconds=run.seconds)
+            return bug if passes or await self._works(bug) else None
+        if bug.failing:
+            return bug
+        return Verdict(
+            reason="survived" if selection.tests else "unreached", runs=len(bug.alone), seconds=bug.seconds
+        )
+
+    async def _works(self, bug: _Open) -> bool:
+        """Whether any test passes with a bug in code that all may depend on: one of each module is tried. A bug that
+        breaks everything cannot be judged beside others."""
+        modules = {file_of(test): test for test in reversed(self._baseline.passing) if test not in bug.own}
+        tests = [test for test in self._baseline.passing if test in set(modules.values())]
+        tests = tests[:: math.ceil(len(tests) / PROBES) or 1]
+        run = await self._run(bug.mutants, tests, self._baseline.limit) if tests else None
+        return isinstance(run, TestRun) and bug.first(tests, run)
 
     def _select(self, mutants: Mutants) -> Selection | None:
         """The tests that reach a bug; None where that is not known, or not worth knowing."""
@@ -244,18 +255,17 @@ class Judge:
         assert self._reach is not None
         return min(self._baseline.limit, 5 * (selection.seconds + self._reach.overhead) + 10)
 
-    async def _alone(self, bug: _Lone, tell: Callable[[Mutants, Verdict], None]) -> None:
+    async def _alone(self, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> None:
         async with self._slots:
             verdict = await steady(validate)(
                 self._engine,
                 self._suite,
                 self._baseline,
-                apply_all(bug.mutants, self._sources),
+                apply_all(mutants, self._sources),
                 whole=self._whole,
-                known=bug.known,
                 attempt=self._attempt,
             )
-        tell(bug.mutants, verdict)
+        tell(mutants, verdict)
 
     async def _confirm(self, group: Sequence[_Open]) -> None:
         """Note what the whole suite tells of a group, and of each half of it where that does not reach its end or
@@ -302,6 +312,10 @@ class Judge:
     async def _finish(self, bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[None]) -> Verdict:
         """The verdict, after a second run of the bug's own tests, alone, with those that others of its group break:
         these are not expected to pass in the whole suite. What else did not pass there runs last."""
+        if not bug.failing:
+            await confirmed  # most likely it survives, and nothing is to be seen twice
+            if bug.unfit is None and self._passing == self._seen_passing(bug):
+                return Verdict(reason="survived", runs=len(bug.evidence), seconds=bug.seconds)
         second = await self._again(bug, bug.own | _foreseen(group))
         await confirmed
         if bug.unfit is not None:
@@ -309,7 +323,7 @@ class Judge:
         if isinstance(second, Verdict):
             return second
         told = _union(tests for tests, _ in bug.evidence)
-        missed = self._passing - _union(_passed(run, tests) for tests, run in bug.evidence) - bug.own
+        missed = self._passing - self._seen_passing(bug) - bug.own
         others = (missed & _foreseen(group)) - told
         _note([bug], second, bug.own | others)
         odd = missed - others
@@ -319,6 +333,9 @@ class Judge:
                 return last
             _note([bug], last, bug.own | odd)
         return self._verdict(bug, odd)
+
+    def _seen_passing(self, bug: _Open) -> frozenset[str]:
+        return _union(_passed(run, tests) for tests, run in bug.evidence) & self._passing
 
     async def _again(self, bug: _Open, tests: frozenset[str]) -> TestRun | Verdict:
         """Some tests alone, in a run that differs from the first."""
@@ -333,6 +350,8 @@ class Judge:
         for tests, run in bug.evidence:
             for test in tests & self._passing:
                 seen[test].add("fail" if failed(run, test) else run.outcomes.get(test, "missing"))
+        if not any("fail" in outcomes for outcomes in seen.values()):
+            return Verdict(reason="survived", runs=len(bug.evidence), seconds=bug.seconds)
         # of a test that fails because of another and does not reach this one, one failure is not enough
         telling = bug.own | odd
         fail = {test for test, outcomes in seen.items() if outcomes == {"fail"} and test in telling}

@@ -120,18 +120,16 @@ async def validate(
     files: Mapping[str, bytes],
     *,
     whole: Sequence[str] = (),
-    known: Collection[str] | None = None,
     attempt: str = "",
 ) -> Verdict:
     """Run the tests twice with `files` (by path, mutated) over the clean ones, and say what came of it.
 
     The second run is left out where the first already tells that no task comes of the mutant. `whole` (node ids)
-    stands for the whole suite; with `known`, the second run is of these tests and those that failed in the first.
+    stands for the whole suite.
     Raises `SandboxError` and `UnfitError` as `run_suite` does.
     """
     runs: list[TestRun] = []
     passing = frozenset(baseline.passing)
-    tests = whole
     most = MOST_FAILING + baseline.not_passing
 
     def verdict(reason: Reason) -> Verdict:
@@ -145,7 +143,7 @@ async def validate(
                 timeout=baseline.limit,
                 hash_seed=seed,
                 files=files,
-                tests=tests,
+                tests=whole,
                 texts=FAILURES if number == 1 else 0,
                 locals_shown=number == 1,
                 most_failing=most,
@@ -160,17 +158,9 @@ async def validate(
             return verdict("nothing_passes")
         if number == 0 and not any(failed(run, test) for test in passing):
             return verdict("survived")
-        if known is not None:
-            known = frozenset(known)
-            tests = [test for test in baseline.passing if failed(run, test) or test in known]
     first, second = runs
-    again = passing if known is None else frozenset(tests)
-    fail = {test for test in again if failed(first, test) and failed(second, test)}
-    keep = {
-        test
-        for test in passing
-        if first.outcomes.get(test) == "passed" and (test not in again or second.outcomes.get(test) == "passed")
-    }
+    fail = {test for test in passing if failed(first, test) and failed(second, test)}
+    keep = {test for test in passing if first.outcomes.get(test) == second.outcomes.get(test) == "passed"}
     return settled(baseline.passing, fail, keep, runs, len(runs), sum(run.seconds for run in runs))
 
 

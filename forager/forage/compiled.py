@@ -8,10 +8,9 @@ which is then not used. Grading has none of this.
 
 from __future__ import annotations
 
-import io
+import contextlib
 import posixpath
 import shlex
-import tarfile
 
 from msgspec import structs
 
@@ -29,6 +28,10 @@ from forager.sandbox.engine import Engine
 
 _LARGEST = 32 * 1024**2
 """Bytes of byte code, all together."""
+_MOST = 2000
+"""Files of it."""
+_LONGEST = 500
+"""Characters of a path."""
 
 
 async def with_byte_code(
@@ -38,16 +41,18 @@ async def with_byte_code(
 
     Raises `UnfitError` when nothing will work.
     """
-    tag = f"forager/compiled:{digest(suite)[:16]}"
-    async with only_one(f"image-{tag}"):
-        if await image_id(engine, tag) is None:
-            try:
+    tag = f"forager/compiled:{digest([suite, baseline.passing])[:16]}"
+    try:
+        async with only_one(f"image-{tag}"):
+            if await image_id(engine, tag) is None:
                 problem = await steady(_make)(engine, suite, tag, baseline, attempt)
-            except (BuildError, SandboxError) as error:
-                problem = str(error)
-            if problem:
-                report(f"mutants run without byte code: {problem}")
-                return suite
+            else:
+                problem = ""
+    except (BuildError, SandboxError) as error:
+        problem = str(error)
+    if problem:
+        report(f"mutants run without byte code: {problem}")
+        return suite
     return structs.replace(suite, image=tag)
 
 
@@ -57,7 +62,7 @@ async def _make(engine: Engine, suite: Suite, tag: str, baseline: Baseline, atte
     try:
         found = await _byte_code(engine, suite, baseline.limit, attempt)
         if not found:
-            return "collecting the tests left none"
+            return "collecting the tests gave none, or too much"
         await add_layer(
             engine, parent=suite.image, tag=draft, kind="compiled", script=":", files=clean_tar(iter(found))
         )
@@ -82,33 +87,34 @@ async def _make(engine: Engine, suite: Suite, tag: str, baseline: Baseline, atte
 
 
 async def _byte_code(engine: Engine, suite: Suite, seconds: float, attempt: str) -> list[Member]:
-    """What collecting the tests compiles. `seconds` is what it is given."""
-    folder = shlex.quote(suite.workdir)
+    """What collecting the tests compiles; nothing where it is too much. `seconds` is what collecting is given."""
+    found, size = [], 0
     async with await open_sandbox(
         engine, suite.image, workdir=suite.workdir, run="forage", attempt=attempt, caps=CAPS
     ) as sandbox:
         run = await sandbox.run(f"{suite.test_command} --collect-only -q -p no:cacheprovider", seconds)
         if run.timed_out:
             return []
-        _, tar = await sandbox.control(
-            f"cd / && timeout -k 1 30 find {folder} -path '*/__pycache__/*.pyc' -type f -print0 |"
-            f" timeout -k 1 30 tar -c --null -T - 2>/dev/null | head -c {_LARGEST}"
+        _, names = await sandbox.control(
+            f"timeout -k 1 30 find {shlex.quote(suite.workdir)} -path '*/__pycache__/*.pyc' -type f -size -4096k"
+            f" -print0 | head -c {_LARGEST}"
         )
-    return compiled_files(tar, suite.workdir)
-
-
-def compiled_files(tar: bytes, workdir: str) -> list[Member]:
-    """The byte code under `workdir` in an archive that hostile code may have made; none of a broken one."""
-    found = []
-    root = workdir.strip("/") + "/"
-    try:
-        with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as archive:
-            for entry in archive:
-                name = entry.name.lstrip("/")
-                plain = posixpath.normpath(name) == name and name.startswith(root) and name.endswith(".pyc")
-                plain = plain and entry.isreg() and not entry.issparse() and entry.size <= len(tar)
-                if plain and (content := archive.extractfile(entry)) is not None:
-                    found.append(Member(path=name, data=content.read()))
-    except (tarfile.TarError, EOFError, ValueError, OSError, RuntimeError, OverflowError):
-        return []
+        for path in byte_code_paths(names, suite.workdir):
+            with contextlib.suppress(OSError):
+                data = await sandbox.read_file(path)
+                found.append(Member(path=path.lstrip("/"), data=data))
+                size += len(data)
+            if size > _LARGEST or len(found) > _MOST:
+                return []
     return found
+
+
+def byte_code_paths(names: bytes, workdir: str) -> list[str]:
+    """Of paths that end in a null byte and that hostile code may have made up, those of byte code under `workdir`."""
+    paths = [name.decode("utf-8", "replace") for name in names.split(b"\0")[:-1]]
+    return [
+        path
+        for path in paths
+        if path.startswith(f"{workdir}/") and path.endswith(".pyc") and posixpath.normpath(path) == path
+        if len(path) < _LONGEST and path.isprintable()
+    ]

@@ -7,12 +7,14 @@ each other. Where others fail than those that were foreseen, each half of the mu
 is known whose fault it is. Where that does not tell, or the suite does not reach its end, the mutants are parted and
 each half gets the whole suite again.
 
-Every mutant also runs its own tests a second time, alone, under another `PYTHONHASHSEED`, and with them those that
-others break. So a test in FAIL_TO_PASS failed twice, and did not pass in the whole suite, and one in PASS_TO_PASS
-passed with the mutant in the tree.
+Every mutant that a test tells also runs its own tests a second time, alone, under another `PYTHONHASHSEED`, and with
+them those that others break. So a test in FAIL_TO_PASS failed twice with the mutant alone and did not pass in the
+whole suite with others, and one in PASS_TO_PASS passed with the mutant in the tree. Tests that fail alone on the
+clean code, for want of others, tell nothing.
 
-On a mutant of lines that run at import any test may depend. Where nothing passes with it, it runs the whole suite
-alone, as every mutant does without a map: see `validate.py`.
+On a mutant of lines that run at import any test may depend: one of each module is tried. Mutants that break much,
+that most of the suite reaches or with which it breaks off run the whole suite alone, as every mutant does without a
+map: see `validate.py`.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ TOGETHER = 16
 """Mutants that the whole suite confirms in one run."""
 MOST = 0.6
 """Share of the suite's time from which running a selection of it is not worth while."""
+MUCH = 0.25
+"""Share of tests from which failing is no matter of a few tests."""
 PROBES = 40
 """Tests that show whether anything works with a bug in code that all tests may depend on."""
 TEXTS = 20
@@ -186,9 +190,9 @@ class Judge:
         """
         found = await at_once(self._open(mutants, tell) for mutants in bugs)
         groups = grouped([bug for bug in found if isinstance(bug, _Open)])
-        confirmed = [asyncio.ensure_future(self._confirm(group)) for group in groups]
+        confirmed = [asyncio.ensure_future(self._together(group)) for group in groups]
 
-        async def finish(bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[None]) -> None:
+        async def finish(bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[frozenset[str]]) -> None:
             tell(bug.mutants, await self._finish(bug, group, confirmed))
 
         await at_once([  # runs of the whole suite come first
@@ -212,28 +216,34 @@ class Judge:
             return None
         bug, passes = _Open(mutants), False
         if selection.tests:
-            run = await self._run(mutants, selection.tests, self._limit(selection))
+            run = await self._run(mutants, selection.tests, self._limit(selection.tests))
             if isinstance(run, Verdict):
                 return run
             passes = bug.first(selection.tests, run)
             if not run.complete and not bug.failing:
                 return None
         if selection.shared:
-            return bug if passes or await self._works(bug) else None
+            works = passes or await self._works(bug)
+            return works if isinstance(works, Verdict) else bug if works else None
         if bug.failing:
             return bug
         return Verdict(
             reason="survived" if selection.tests else "unreached", runs=len(bug.alone), seconds=bug.seconds
         )
 
-    async def _works(self, bug: _Open) -> bool:
-        """Whether any test passes with a bug in code that all may depend on: one of each module is tried. A bug that
-        breaks everything cannot be judged beside others."""
+    async def _works(self, bug: _Open) -> bool | Verdict:
+        """Whether tests pass with a bug in code that all may depend on: one of each module is tried, of `PROBES` at
+        most. A bug that breaks much cannot be judged beside others."""
         modules = {file_of(test): test for test in reversed(self._baseline.passing) if test not in bug.own}
-        tests = [test for test in self._baseline.passing if test in set(modules.values())]
+        tests = self._ordered(frozenset(modules.values()))
         tests = tests[:: math.ceil(len(tests) / PROBES) or 1]
-        run = await self._run(bug.mutants, tests, self._baseline.limit) if tests else None
-        return isinstance(run, TestRun) and bug.first(tests, run)
+        if not tests:
+            return False
+        run = await self._run(bug.mutants, tests, self._limit(tests))
+        if isinstance(run, Verdict):
+            return run
+        bug.first(tests, run)
+        return len(_passed(run, tests)) > (1 - MUCH) * len(tests)
 
     def _select(self, mutants: Mutants) -> Selection | None:
         """The tests that reach a bug; None where that is not known, or not worth knowing."""
@@ -251,9 +261,9 @@ class Judge:
         """Seconds of some tests while they were mapped; tests that were not count for nothing."""
         return sum(self._seconds.get(test, 0.0) for test in tests)
 
-    def _limit(self, selection: Selection) -> float:
+    def _limit(self, tests: Collection[str]) -> float:
         assert self._reach is not None
-        return min(self._baseline.limit, 5 * (selection.seconds + self._reach.overhead) + 10)
+        return min(self._baseline.limit, 5 * (self._spent(tests) + self._reach.overhead) + 10)
 
     async def _alone(self, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> None:
         async with self._slots:
@@ -267,9 +277,21 @@ class Judge:
             )
         tell(mutants, verdict)
 
+    async def _together(self, group: Sequence[_Open]) -> frozenset[str]:
+        """Note what the whole suite tells of each bug of a group. Returns tests that fail on the clean code, too,
+        where they run without others: that they fail alone tells of no bug."""
+        await self._confirm(group)
+        likely = _foreseen(group)
+        return likely - await self._clean(likely)
+
+    async def _clean(self, tests: frozenset[str]) -> frozenset[str]:
+        """Which of some tests pass on the clean code, without the others."""
+        run = await self._run((), self._ordered(tests), self._baseline.limit) if tests else None
+        return _passed(run, tests) if isinstance(run, TestRun) else frozenset()
+
     async def _confirm(self, group: Sequence[_Open]) -> None:
         """Note what the whole suite tells of a group, and of each half of it where that does not reach its end or
-        fails in a way that no bug explains."""
+        fails twice in a way that no bug explains."""
         most = MOST_FAILING * len(group) + self._baseline.not_passing
         run = await self._run(_places(group), self._whole, self._baseline.limit, most=most)
         if len(group) == 1:
@@ -281,8 +303,11 @@ class Judge:
         if not isinstance(run, Verdict):
             odd = self._passing - _note(group, run, self._passing) - _foreseen(group)
             for own in (False, True):  # what one test leaves behind may break another
-                if odd:
+                if 0 < len(odd) < MUCH * len(self._passing):
                     odd -= await self._blame(group, odd, own=own)
+            if odd:
+                again = await self._run(_places(group), self._whole, self._baseline.limit, most=most)
+                odd -= frozenset() if isinstance(again, Verdict) else _note(group, again, odd)
             if not odd:
                 return
         await at_once(self._confirm(half) for half in _halves(group))
@@ -300,7 +325,9 @@ class Judge:
     async def _try(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> list[_Part]:
         """Runs of the `odd` tests: with all of a group, and while some fail with each half of it, and so on."""
         tests = odd | _union(bug.own for bug in group) if own else odd
-        run = await self._run(_places(group), self._ordered(tests), self._baseline.limit, most=len(tests) + 1)
+        run = await self._run(
+            _places(group), self._ordered(tests), self._baseline.limit, most=MOST_FAILING * len(group)
+        )
         if isinstance(run, Verdict):
             run = TestRun()
         told = [_Part(group, odd, run)]
@@ -309,15 +336,15 @@ class Judge:
                 told += parts
         return told
 
-    async def _finish(self, bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[None]) -> Verdict:
+    async def _finish(self, bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[frozenset[str]]) -> Verdict:
         """The verdict, after a second run of the bug's own tests, alone, with those that others of its group break:
-        these are not expected to pass in the whole suite. What else did not pass there runs last."""
+        these are not expected to pass in the whole suite. What did not pass in either runs last."""
         if not bug.failing:
             await confirmed  # most likely it survives, and nothing is to be seen twice
             if bug.unfit is None and self._passing == self._seen_passing(bug):
                 return Verdict(reason="survived", runs=len(bug.evidence), seconds=bug.seconds)
         second = await self._again(bug, bug.own | _foreseen(group))
-        await confirmed
+        lonely = await confirmed
         if bug.unfit is not None:
             return bug.unfit
         if isinstance(second, Verdict):
@@ -326,13 +353,13 @@ class Judge:
         missed = self._passing - self._seen_passing(bug) - bug.own
         others = (missed & _foreseen(group)) - told
         _note([bug], second, bug.own | others)
-        odd = missed - others
+        odd = missed - _passed(second, others)
         if odd:
-            last = await self._again(bug, bug.own | odd)
+            last = await self._again(bug, bug.own | missed)
             if isinstance(last, Verdict):
                 return last
-            _note([bug], last, bug.own | odd)
-        return self._verdict(bug, odd)
+            _note([bug], last, bug.own | missed)
+        return self._verdict(bug, (bug.own | odd) - lonely)
 
     def _seen_passing(self, bug: _Open) -> frozenset[str]:
         return _union(_passed(run, tests) for tests, run in bug.evidence) & self._passing
@@ -344,16 +371,14 @@ class Judge:
     def _ordered(self, tests: frozenset[str]) -> list[str]:
         return [test for test in self._baseline.passing if test in tests]
 
-    def _verdict(self, bug: _Open, odd: frozenset[str]) -> Verdict:
-        """From all that was noted. The `odd` tests are those that it breaks though they do not reach it."""
+    def _verdict(self, bug: _Open, telling: frozenset[str]) -> Verdict:
+        """From all that was noted. Only `telling` tests can be in FAIL_TO_PASS."""
         seen: dict[str, set[str]] = {test: set() for test in self._baseline.passing}
         for tests, run in bug.evidence:
             for test in tests & self._passing:
                 seen[test].add("fail" if failed(run, test) else run.outcomes.get(test, "missing"))
         if not any("fail" in outcomes for outcomes in seen.values()):
             return Verdict(reason="survived", runs=len(bug.evidence), seconds=bug.seconds)
-        # of a test that fails because of another and does not reach this one, one failure is not enough
-        telling = bug.own | odd
         fail = {test for test, outcomes in seen.items() if outcomes == {"fail"} and test in telling}
         keep = {test for test, outcomes in seen.items() if outcomes == {"passed"}}
         return settled(self._baseline.passing, fail, keep, bug.alone, len(bug.evidence), bug.seconds)

@@ -285,9 +285,9 @@ class Judge:
         return likely - await self._clean(likely)
 
     async def _clean(self, tests: frozenset[str]) -> frozenset[str]:
-        """Which of some tests pass on the clean code, without the others."""
+        """Which of some tests pass on the clean code, without the others; all, where that cannot be told."""
         run = await self._run((), self._ordered(tests), self._baseline.limit) if tests else None
-        return _passed(run, tests) if isinstance(run, TestRun) else frozenset()
+        return _passed(run, tests) if isinstance(run, TestRun) else tests
 
     async def _confirm(self, group: Sequence[_Open]) -> None:
         """Note what the whole suite tells of a group, and of each half of it where that does not reach its end or

@@ -42,12 +42,11 @@ async def with_byte_code(
     Raises `UnfitError` when nothing will work.
     """
     tag = f"forager/compiled:{digest([suite, baseline.passing])[:16]}"
+    problem = ""
     try:
         async with only_one(f"image-{tag}"):
             if await image_id(engine, tag) is None:
                 problem = await steady(_make)(engine, suite, tag, baseline, attempt)
-            else:
-                problem = ""
     except (BuildError, SandboxError) as error:
         problem = str(error)
     if problem:

@@ -222,10 +222,13 @@ class Judge:
             passes = bug.first(selection.tests, run)
             if not run.complete and not bug.failing:
                 return None
-        if selection.shared:
-            works = passes or await self._works(bug)
-            return works if isinstance(works, Verdict) else bug if works else None
-        if bug.failing:
+        if selection.shared and not passes:
+            works = await self._works(bug)
+            if isinstance(works, Verdict):
+                return works
+            if not works:
+                return None
+        if selection.shared or bug.failing:
             return bug
         return Verdict(
             reason="survived" if selection.tests else "unreached", runs=len(bug.alone), seconds=bug.seconds
@@ -315,8 +318,7 @@ class Judge:
     async def _blame(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> frozenset[str]:
         """Which of the `odd` tests, which nobody foresaw to fail, a bug of the group breaks alone; what is told of
         these is noted. `own`: they run after the tests that reach the bugs, as in the whole suite."""
-        halves = await at_once(self._try(half, odd, own=own) for half in _halves(group))
-        told = [part for parts in halves for part in parts]
+        told = await self._try_halves(group, odd, own=own)
         broken = _union(part.tests - _passed(part.run, part.tests) for part in told if len(part.group) == 1)
         for part in told:
             _note(part.group, part.run, part.tests & broken)
@@ -332,18 +334,22 @@ class Judge:
             run = TestRun()
         told = [_Part(group, odd, run)]
         if len(group) > 1 and (left := odd - _passed(run, odd)):
-            for parts in await at_once(self._try(half, left, own=own) for half in _halves(group)):
-                told += parts
+            told += await self._try_halves(group, left, own=own)
         return told
+
+    async def _try_halves(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> list[_Part]:
+        halves = await at_once(self._try(half, odd, own=own) for half in _halves(group))
+        return [part for parts in halves for part in parts]
 
     async def _finish(self, bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[frozenset[str]]) -> Verdict:
         """The verdict, after a second run of the bug's own tests, alone, with those that others of its group break:
         these are not expected to pass in the whole suite. What did not pass in either runs last."""
+        foreseen = _foreseen(group)
         if not bug.failing:
             await confirmed  # most likely it survives, and nothing is to be seen twice
             if bug.unfit is None and self._passing == self._seen_passing(bug):
                 return Verdict(reason="survived", runs=len(bug.evidence), seconds=bug.seconds)
-        second = await self._again(bug, bug.own | _foreseen(group))
+        second = await self._again(bug, bug.own | foreseen)
         lonely = await confirmed
         if bug.unfit is not None:
             return bug.unfit
@@ -351,7 +357,7 @@ class Judge:
             return second
         told = _union(tests for tests, _ in bug.evidence)
         missed = self._passing - self._seen_passing(bug) - bug.own
-        others = (missed & _foreseen(group)) - told
+        others = (missed & foreseen) - told
         _note([bug], second, bug.own | others)
         odd = missed - _passed(second, others)
         if odd:

@@ -5,8 +5,8 @@ packed, unreachable), archives, compiled Python and the image's settings. Nothin
 Python where a compiled file has to be read.
 
 What is looked for: windows of consecutive lines that the fixed tree has and the starting tree has nowhere, blank
-lines left out and white space evened. Single lines are not enough: other packages have lines like it. The image's
-settings (environment variables, labels, history) are small, so there one line of the fix is a leak.
+lines left out and white space evened (`forager/evidence.py`). The image's settings (environment variables, labels,
+history) are small, so there one line of the fix is a leak.
 
 An agent of a real commit's task sees the ancestors of that commit, as its author did. What one of them had of the fix
 (it was reverted, say, or moved) is told, and is no leak.
@@ -17,14 +17,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import builtins
-import bz2
 import contextlib
-import gzip
-import io
 import json
-import keyword
-import lzma
 import os
 import re
 import shutil
@@ -32,8 +26,6 @@ import subprocess
 import tarfile
 import tempfile
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -41,6 +33,8 @@ from typing import IO, TYPE_CHECKING, Any
 import docker.errors
 
 from forager.errors import BuildError, ForageError, UsageError
+from forager.evidence import Windows
+from forager.images.contents import PIECE, files, unpacked
 from forager.images.task import visible_history
 from forager.records import Record, Task
 
@@ -49,19 +43,10 @@ if TYPE_CHECKING:
     from forager.run.images_pool import TaskImages
     from forager.sandbox.engine import Engine
 
-WINDOW = 3
-"""Lines of a window."""
-LEAST = 30
-"""Characters that a window has at least, keywords and names of builtins left out; shorter ones take in more lines."""
-LINE_LEAST = 12
-"""Characters of a single line that is looked for in the image's settings."""
-PIECE = 64 * 1024**2
-"""Bytes of a file that are held at a time, and of an archive's content that are looked at."""
 OVERLAP = 64 * 1024
 LEAKS = 20
 """Leaks that are kept of a task; the others are only counted by there being this many."""
 
-_EVERYWHERE = re.compile(rb"\b(%s)\b|\s" % "|".join([*keyword.kwlist, *dir(builtins), "self"]).encode())
 _GIT_OBJECT = re.compile(r"(.*/)?objects/(pack/[^/]+\.(?:pack|idx)|[0-9a-f]{2}/[0-9a-f]{38,62})$")
 
 
@@ -90,72 +75,6 @@ class Audit(Record, frozen=True):
     """What was looked for. Zero: the fixed tree has nothing that the starting tree has not."""
     problem: str = ""
     """Why the image could not be searched."""
-
-
-class Windows:
-    """What only the fixed tree has, and the search for it in any bytes."""
-
-    def __init__(self, fixed: Mapping[str, bytes], start: Iterable[bytes]) -> None:
-        """`fixed`: the changed files as the fix leaves them; `start`: all files of the starting tree."""
-        wanted: dict[bytes, None] = {}
-        for data in fixed.values():
-            lines = _even(data)
-            weights = [_own(line) for line in lines]
-            for n in range(max(1, len(lines) - WINDOW + 1)):
-                size = WINDOW
-                while n + size < len(lines) and sum(weights[n : n + size]) < LEAST:
-                    size += 1
-                rows = lines[n : n + size]
-                if not all(row.startswith((b"import ", b"from ")) for row in rows):  # other packages import too
-                    wanted[b"\n".join(rows)] = None
-        lines_there: set[bytes] = set()
-        for data in start:
-            even = _even(data)
-            lines_there.update(even)
-            if wanted:
-                text = _framed(even)
-                for window in [w for w in wanted if b"\n" + w + b"\n" in text]:
-                    del wanted[window]
-        self.windows = tuple(wanted)
-        self.lines = tuple(
-            dict.fromkeys(
-                line
-                for window in wanted
-                for line in window.split(b"\n")
-                if line not in lines_there and len(line) >= LINE_LEAST
-            )
-        )
-        self._keys = tuple({_key(window, lines_there) for window in wanted})
-        """A word that is quick to look for, and the line it is of."""
-
-    def find(self, data: bytes) -> bytes:
-        """A window that is in `data`, as it is, in a diff, or in a JSON string; empty if there is none."""
-        if not any(word in data and line.search(data) for word, line in self._keys):
-            return b""
-        texts = [data]
-        if b"\\n" in data:
-            texts.append(data.replace(b"\\n", b"\n").replace(b'\\"', b'"').replace(b"\\t", b"\t"))
-        for text in texts:
-            plain = _framed(_even(text))
-            shapes = [plain]
-            if b"@@" in text:  # a diff: its after side
-                rows = (row for row in text.splitlines() if not row.startswith(b"-"))
-                shapes.append(_framed(_even(b"\n".join(row[1:] if row[:1] == b"+" else row for row in rows))))
-            for shape in shapes:
-                for window in self.windows:
-                    if b"\n" + window + b"\n" in shape:
-                        return window
-        return b""
-
-    def find_line(self, data: bytes) -> bytes:
-        """A single line of the fix that is in `data`."""
-        texts = [data, data.replace(b"\\n", b"\n").replace(b'\\"', b'"').replace(b"\\t", b"\t")]
-        for text in texts:
-            even = b" ".join(text.split())
-            for line in self.lines:
-                if line in even:
-                    return line
-        return b""
 
 
 async def audit_tasks(
@@ -237,12 +156,12 @@ class _Search:
         )
         try:
             own: dict[str, Path] = {}
-            for member, file in _files(api.get_archive(made["Id"], "/.forager/git")[0]):
+            for member, file in files(api.get_archive(made["Id"], "/.forager/git")[0]):
                 self._keep_git(f".forager/{member.name}", file, own)
             if self._what_to_look_for(own):
                 self._settings(api)
                 places = dict(own)
-                self._everything(_files(api.export(made["Id"])), places)
+                self._everything(files(api.export(made["Id"])), places)
                 for place, directory in places.items():
                     self._git_objects(place, directory)
         except docker.errors.NotFound:
@@ -361,7 +280,7 @@ class _Search:
             where, data = f"/{name}", file.read(PIECE)
             self._look(where, data)
             if len(data) == member.size:
-                for inner, content in _unpacked(data):
+                for inner, content in unpacked(data):
                     self._look(f"{where}!{inner}", content)
             while more := file.read(PIECE):
                 self._look(where, data[-OVERLAP:] + more)
@@ -450,65 +369,6 @@ json.dump({"found": found, "read": read}, open(sys.argv[2], "w"))
 """
 
 
-def _files(chunks: Iterable[bytes]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """The regular files of a tar stream, one after the other, each to be read before the next."""
-    stream = _Stream(chunks)
-    with tarfile.open(fileobj=stream, mode="r|") as tar:
-        for member in tar:
-            if member.isfile() and (file := tar.extractfile(member)) is not None:
-                yield member, file
-
-
-class _Stream(io.RawIOBase):
-    """Chunks as a file."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        parts, need = [], size
-        while need:
-            if not self._left:
-                self._left = next(self._chunks, b"")
-                if not self._left:
-                    break
-            part = self._left[:need] if need > 0 else self._left
-            self._left = self._left[len(part) :]
-            parts.append(part)
-            need -= len(part) if need > 0 else 0
-        return b"".join(parts)
-
-
-def _unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """What a compressed file or archive holds, as far as that is cheap; nothing for other files."""
-    left = PIECE
-    try:
-        if data[:4] == b"PK\x03\x04":
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                for entry in archive.infolist():
-                    if left > 0 and not entry.is_dir() and not entry.flag_bits & 1:
-                        with archive.open(entry) as file:
-                            content = file.read(left)
-                        left -= len(content)
-                        yield entry.filename, content
-            return
-        packed: Any = None
-        if data[:2] == b"\x1f\x8b":
-            packed = gzip.GzipFile(fileobj=io.BytesIO(data))
-        elif data[:3] == b"BZh":
-            packed = bz2.BZ2File(io.BytesIO(data))
-        elif data[:6] == b"\xfd7zXZ\0":
-            packed = lzma.LZMAFile(io.BytesIO(data))  # noqa: SIM115
-        if packed is not None:
-            yield "", packed.read(left)
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError):
-        return
-
-
 def _objects(directory: Path, only: Iterable[str] | None) -> Iterator[tuple[str, bytes]]:
     """Git objects' ids and contents; `only` these or all there are. Trees are left out: they hold names."""
     which = ["--batch"] if only is not None else ["--batch-all-objects", "--unordered", "--batch"]
@@ -558,27 +418,3 @@ def _git(
 def _patch(text: str) -> bytes:
     data = text.encode("utf-8", "surrogatepass")
     return data if data.endswith(b"\n") else data + b"\n"
-
-
-def _own(line: bytes) -> int:
-    """Characters of a line that other code does not have anyway: `DeprecationWarning,` is everywhere."""
-    return len(_EVERYWHERE.sub(b"", line))
-
-
-def _even(data: bytes) -> list[bytes]:
-    """Lines with their white space evened, blank ones left out."""
-    return [b" ".join(parts) for row in data.splitlines() if (parts := row.split())]
-
-
-def _framed(lines: list[bytes]) -> bytes:
-    return b"\n" + b"\n".join(lines) + b"\n"
-
-
-def _key(window: bytes, known: set[bytes]) -> tuple[bytes, re.Pattern[bytes]]:
-    """What to look for before anything else: a line, a new one if there is one, and its longest word."""
-    lines = window.split(b"\n")
-    line = max([line for line in lines if line not in known] or lines, key=len)
-    words = line.split()
-    pattern = rb"\s+".join(re.escape(word).replace(b'"', rb'\\?"') for word in words)
-    plain = [part for word in words for part in word.split(b'"')]
-    return max(plain, key=len), re.compile(pattern)

@@ -7,8 +7,9 @@ import hashlib
 import pytest
 from msgspec import structs
 
-from forager.audit import Windows, audit_task
+from forager.audit import audit_task
 from forager.evaluate.attacks import ANSWER, BUG, FIXED, TREE
+from forager.evidence import Windows
 from forager.images.layer import add_layer
 from forager.images.task import TaskImage, remove_task_image
 from forager.records import Task
@@ -111,6 +112,9 @@ def test_look_alikes_do_not_count() -> None:
     assert not windows.find(f"def average(values):\n    {ANSWER}\n".encode())
     assert not windows.find(BUG["calc/core.py"].encode())
     assert not Windows({"a": b"x = 1\ny = 2\n"}, [b"x = 1\ny = 2\n"]).windows
+    usage = b"try:\n    opts, args = getopt.getopt(\n        sys.argv[1:],\n        'ho:s', ['help'],\n    )\n"
+    assert Windows({"a": usage}, []).find(usage)
+    assert not Windows({"a": usage}, []).find(usage.replace(b"ho:s", b"ad:D"))
     warning = (
         b'warnings.warn(\n    "use hour() now",\n    DeprecationWarning,\n    stacklevel=2,\n)\nreturn hour(at)\n'
     )

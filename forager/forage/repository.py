@@ -28,6 +28,7 @@ from forager.forage.classify import Classified, classify, reason_of
 from forager.forage.commits import Miner
 from forager.forage.compiled import with_byte_code
 from forager.forage.distinct import Distinct
+from forager.forage.elsewhere import Elsewhere, find_elsewhere
 from forager.forage.events import Event, Progress
 from forager.forage.explore import LIMITS
 from forager.forage.finding import Agents, Finder
@@ -274,6 +275,8 @@ class Repository:
             self._enter("build")
             async with self._slots.builds:
                 image = await ensure_environment(self._engine, known.environment, self._note)
+            if known.elsewhere is None:
+                known = work.set_baseline(structs.replace(known, elsewhere=await self._elsewhere(image, sources)))
             suite, baseline = Suite(image=image), known.baseline
             found |= {
                 "environment_attempt": known.attempt,
@@ -451,6 +454,15 @@ class Repository:
         if passed(run) < len(run.outcomes) or not run.outcomes:
             self._note(run.output[-20_000:])
         return run
+
+    async def _elsewhere(self, image: str, sources: Mapping[str, bytes]) -> Elsewhere:
+        """What of the code the image holds outside the working tree, too."""
+        async with self._slots.tests:
+            found = await find_elsewhere(self._engine, image, sources)
+        for path, windows in found.items():
+            first = next(iter(windows.values()))
+            self._note(f"{path}: {len(windows)} pieces of it also stand elsewhere, in {first} for one")
+        return found
 
     # ------------------------------------------------------------------------------------------- mutants
 

@@ -33,6 +33,7 @@ VENV_PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 LAYER_SECONDS = 1800.0
 """That a layer may take, unless told otherwise."""
 
+_SCRIPTS = ("release", "install", "copies", "release-end")
 _FREEZE = f"/opt/uv/bin/uv pip freeze --python {VENV}/bin/python --exclude-editable"
 
 
@@ -71,7 +72,7 @@ async def ensure_environment(
         parent=parent,
         tag=tag,
         kind="repository",
-        script=environment_script("release", "install", "release-end"),
+        script=environment_script(*_SCRIPTS),
         files=clean_tar(tree()),
         settings={**environment.env, **version, **newest(environment), "INSTALL": environment.install},
         network=True,
@@ -223,9 +224,7 @@ def _repository_tag(base: str, environment: Environment) -> str:
         raise UsageError(f"environment source {environment.source!r} names no version; a task needs one")
     parts = [_key(base, environment), name, version, environment.sha256, environment.install, environment.env]
     plain = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{name}-{version}")[:80]
-    return (
-        f"forager/repository:{plain}-{digest([*parts, environment_script('release', 'install', 'release-end')])[:16]}"
-    )
+    return f"forager/repository:{plain}-{digest([*parts, environment_script(*_SCRIPTS)])[:16]}"
 
 
 def _check(environment: Environment) -> None:

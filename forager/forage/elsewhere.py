@@ -1,0 +1,74 @@
+"""Code of a repository that its image also holds outside the working tree: what other packages copied from it, or it
+from them (the standard library, say). A bug set there could be read off the other place.
+
+Copies that other packages carry whole have become links when the image was made (`images/environment/copies`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from forager.evidence import even_lines, framed, windows_of
+from forager.images.contents import PIECE, files, unpacked
+from forager.images.environment import WORKDIR
+from forager.sandbox import labels
+from forager.sandbox.engine import Engine
+
+Elsewhere = dict[str, dict[str, str]]
+"""File of the repository -> windows of it (`forager.evidence`) that stand elsewhere -> where, for one."""
+
+
+async def find_elsewhere(engine: Engine, image: str, sources: Mapping[str, bytes]) -> Elsewhere:
+    """What of `sources` (by path, relative to the working directory) stands elsewhere in `image`.
+
+    Raises `SandboxError` and `UnfitError` when the engine fails.
+    """
+    return await engine.call(_search, engine, image, sources)
+
+
+def standing_elsewhere(elsewhere: Elsewhere, changed: Mapping[str, bytes]) -> str:
+    """Where the code is to be read that `changed` files (by path) have no more; empty if nowhere."""
+    for path, data in changed.items():
+        if known := elsewhere.get(path):
+            text = framed(even_lines(data))
+            for window, where in known.items():
+                if b"\n" + window.encode("utf-8", "surrogateescape") + b"\n" not in text:
+                    return where
+    return ""
+
+
+def _search(engine: Engine, image: str, sources: Mapping[str, bytes]) -> Elsewhere:
+    starts: dict[bytes, dict[tuple[bytes, ...], list[str]]] = defaultdict(dict)
+    for path, data in sources.items():
+        for rows in windows_of(data):
+            if not all(row.startswith(b"#") for row in rows):  # a licence, say
+                starts[rows[0]].setdefault(tuple(rows), []).append(path)
+    found: Elsewhere = defaultdict(dict)
+    for where, text in _texts(engine, image):
+        lines = even_lines(text)
+        for n, line in enumerate(lines):
+            for wanted, paths in starts.get(line, {}).items():
+                if tuple(lines[n : n + len(wanted)]) == wanted:
+                    window = b"\n".join(wanted).decode("utf-8", "surrogateescape")
+                    for path in paths:
+                        found[path].setdefault(window, where)
+    return {path: dict(windows) for path, windows in sorted(found.items())}
+
+
+def _texts(engine: Engine, image: str) -> Iterator[tuple[str, bytes]]:
+    """Text files outside the working directory, those in archives too, and where they are."""
+    api: Any = engine.api
+    made = api.create_container(image, ["true"], entrypoint=[], labels=labels.labels("forage", "", 3600.0))
+    try:
+        for member, file in files(api.export(made["Id"])):
+            name = "/" + member.name.removeprefix("./")
+            if name.startswith((f"{WORKDIR}/", "/proc/", "/sys/")):
+                continue
+            data = file.read(PIECE)
+            for inner, text in (("", data), *((f"!{inner}", text) for inner, text in unpacked(data))):
+                if b"\0" not in text[:1024]:
+                    yield name + inner, text
+    finally:
+        api.remove_container(made["Id"], force=True, v=True)

@@ -1,0 +1,44 @@
+"""What a repository shares with other packages of its image makes no task: the fix could be read there."""
+
+from __future__ import annotations
+
+import pytest
+
+from forager.forage.elsewhere import find_elsewhere, standing_elsewhere
+from forager.sandbox.engine import Engine
+
+LICENCE = "".join(
+    f"# You may not use this file except in compliance with line {n} of the licence.\n" for n in range(5)
+)
+OWN = """
+
+def own(values):
+    total = sum(values) / (1 + len(values))
+    print('only here', total)
+    return total
+"""
+
+
+@pytest.mark.docker
+async def test_code_of_the_standard_library_is_found_and_changes_to_it_are_told_apart(
+    engine: Engine, base_image: str
+) -> None:
+    library = (await engine.call(_read, engine, base_image, "/usr/lib/python3.11/textwrap.py")).decode()
+    start = library.index("    def _split_chunks")
+    copied = LICENCE + "class Wrapper:\n" + library[start : library.index("    # -- Public", start)] + OWN
+    sources = {"wrap.py": copied.encode(), "own.py": (LICENCE + OWN).encode()}
+    found = await find_elsewhere(engine, base_image, sources)
+    assert list(found) == ["wrap.py"] and set(found["wrap.py"].values()) == {"/usr/lib/python3.11/textwrap.py"}
+
+    def changed(old: str, new: str) -> dict[str, bytes]:
+        assert copied.count(old) == 1
+        return {"wrap.py": copied.replace(old, new).encode()}
+
+    assert standing_elsewhere(found, changed("text = self._munge_whitespace(text)", "pass")).endswith("textwrap.py")
+    assert standing_elsewhere(found, changed("(1 + len(values))", "len(values)")) == ""
+    assert standing_elsewhere(found, {"own.py": b""}) == ""
+
+
+def _read(engine: Engine, image: str, path: str) -> bytes:
+    output: bytes = engine.client.containers.run(image, ["cat", path], remove=True, network_mode="none")
+    return output

@@ -40,20 +40,22 @@ def standing_elsewhere(elsewhere: Elsewhere, changed: Mapping[str, bytes]) -> st
 
 
 def _search(engine: Engine, image: str, sources: Mapping[str, bytes]) -> Elsewhere:
-    starts: dict[bytes, dict[tuple[bytes, ...], list[str]]] = defaultdict(dict)
+    wanted: dict[bytes, dict[tuple[int, tuple[bytes, ...]], list[str]]] = {}
+    """Windows by their longest line, the least common one: how far down it is, all lines, and the files."""
     for path, data in sources.items():
         for rows in windows_of(data):
             if not all(row.startswith(b"#") for row in rows):  # a licence, say
-                starts[rows[0]].setdefault(tuple(rows), []).append(path)
+                longest = max(range(len(rows)), key=lambda n: len(rows[n]))
+                wanted.setdefault(rows[longest], {}).setdefault((longest, tuple(rows)), []).append(path)
     found: Elsewhere = defaultdict(dict)
     for where, text in _texts(engine, image):
         lines = even_lines(text)
-        for n, line in enumerate(lines):
-            for wanted, paths in starts.get(line, {}).items():
-                if tuple(lines[n : n + len(wanted)]) == wanted:
-                    window = b"\n".join(wanted).decode("utf-8", "surrogateescape")
+        for n in (n for n, line in enumerate(lines) if line in wanted):
+            for (longest, window), paths in wanted[lines[n]].items():
+                start = n - longest
+                if start >= 0 and tuple(lines[start : start + len(window)]) == window:
                     for path in paths:
-                        found[path].setdefault(window, where)
+                        found[path].setdefault(b"\n".join(window).decode("utf-8", "surrogateescape"), where)
     return {path: dict(windows) for path, windows in sorted(found.items())}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -68,7 +69,8 @@ def environment() -> Environment:
 
 @pytest.fixture
 async def sealed(engine: Engine, environment: Environment) -> AsyncIterator[TaskImage]:
-    image = await ensure_task_image(engine, make_task(environment, hidden_tests={"tests/test_hidden.py": "..."}))
+    hidden = {"tests/test_hidden.py": "...", f"tests/{uuid.uuid4().hex}.py": "..."}  # an image of its own
+    image = await ensure_task_image(engine, make_task(environment, hidden_tests=hidden))
     yield image
     await remove_task_image(engine, image)
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 WINDOW = 3
 """Lines of a window."""
 LEAST = 50
 """Characters that a window has at least, keywords and names of builtins left out; shorter ones take in more lines."""
+LEAST_AT_END = 30
+"""The same for a text's last lines, which only take in lines before them: what quotes a short text has no more."""
 LINE_LEAST = 12
 """Characters of a single line that is looked for in the image's settings."""
 
@@ -28,16 +30,28 @@ def even_lines(data: bytes) -> list[bytes]:
 
 
 def windows_of(data: bytes) -> Iterator[list[bytes]]:
-    """The windows of a text: lines as `even_lines` gives them, long enough to tell it from others."""
+    """The windows of a text: lines as `even_lines` gives them, long enough to tell it from others.
+
+    Of a text that is too short for that, all of it is one.
+    """
     lines = even_lines(data)
     weights = [_own(line) for line in lines]
     for n in range(max(1, len(lines) - WINDOW + 1)):
-        size = WINDOW
-        while n + size < len(lines) and sum(weights[n : n + size]) < LEAST:
-            size += 1
-        rows = lines[n : n + size]
+        start, end = n, n + WINDOW
+        while end < len(lines) and sum(weights[start:end]) < LEAST:
+            end += 1
+        while start > 0 and sum(weights[start:end]) < LEAST_AT_END:
+            start -= 1
+        rows = lines[start:end]
         if not all(row.startswith((b"import ", b"from ")) for row in rows):  # other packages import too
             yield rows
+        if start < n:
+            return
+
+
+def is_telling(rows: Sequence[bytes]) -> bool:
+    """Whether lines are long enough to tell a text from others."""
+    return sum(map(_own, rows)) >= LEAST
 
 
 def framed(lines: list[bytes]) -> bytes:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import random
+import zipfile
 
 import pytest
 from msgspec import structs
@@ -10,6 +13,7 @@ from msgspec import structs
 from forager.audit import audit_task
 from forager.evaluate.attacks import ANSWER, BUG, FIXED, TREE
 from forager.evidence import Windows
+from forager.images.contents import unpacked
 from forager.images.layer import add_layer
 from forager.images.task import TaskImage, remove_task_image
 from forager.records import Task
@@ -115,6 +119,9 @@ def test_look_alikes_do_not_count() -> None:
     usage = b"try:\n    opts, args = getopt.getopt(\n        sys.argv[1:],\n        'ho:s', ['help'],\n    )\n"
     assert Windows({"a": usage}, []).find(usage)
     assert not Windows({"a": usage}, []).find(usage.replace(b"ho:s", b"ad:D"))
+    end = b"def first(values):\n    return values[0]\nif __name__ == '__main__':\n    main()\n"
+    assert Windows({"a": end}, []).find(end)
+    assert not Windows({"a": end}, []).find(end.replace(b"first", b"last"))
     warning = (
         b'warnings.warn(\n    "use hour() now",\n    DeprecationWarning,\n    stacklevel=2,\n)\nreturn hour(at)\n'
     )
@@ -125,3 +132,18 @@ def test_look_alikes_do_not_count() -> None:
     assert Windows({"a": imports + b"x = os.environ[Path.home().name]\n"}, []).find(
         imports[15:] + b"x = os.environ[Path.home().name]\n"
     )
+
+
+def test_a_broken_archive_stops_nothing() -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("calc/core.py", "größe.py"):
+            archive.writestr(name, FIXED * 9)
+    whole = made.getvalue()
+    assert [name for name, _ in unpacked(whole)] == ["calc/core.py", "größe.py"]
+    chance = random.Random(5)
+    for _ in range(3000):
+        broken = bytearray(whole)
+        for place in chance.sample(range(4, len(whole)), 6):
+            broken[place] = chance.randrange(256)
+        list(unpacked(bytes(broken)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from forager.forage.elsewhere import Elsewhere, stands_elsewhere
 from forager.forage.judge import Judge, Mutants
 from forager.forage.mutate import Mutant, all_sites, sample
 from forager.forage.mutations import Accept, Take, Trials, Tried, in_order, key_of, operator_of
@@ -41,12 +42,14 @@ class Bugs(Record, frozen=True):
     """Places that could be mutated."""
     replies_rejected: dict[Rejection, int]
     """Replies of a model that were no mutants, by reason."""
+    elsewhere: int = 0
+    """Mutants that were not tried, because what they change can be read elsewhere in the image."""
 
     @property
     def rejected(self) -> dict[str, int]:
         """Bugs that became no task, by reason."""
-        reasons = Counter(verdict.reason for _, verdict in self.tried if verdict.reason != "valid")
-        return dict(sorted(reasons.items()))
+        reasons = Counter(str(verdict.reason) for _, verdict in self.tried if verdict.reason != "valid")
+        return dict(sorted((reasons + Counter(stands_elsewhere=self.elsewhere)).items()))
 
     @property
     def verdicts(self) -> dict[str, dict[str, int]]:
@@ -66,22 +69,34 @@ async def find_bugs(
     work: WorkFile,
     asking: Asking | None,
     *,
+    elsewhere: Elsewhere,
     told: Callable[[Mutants, Verdict], None],
     accept: Callable[[Mutants, Verdict, str], bool],
     unusable: Callable[[Mutant, Rejection], None],
 ) -> Bugs:
     """Bugs of each kind until enough of it are good or it is given up; verdicts of earlier calls are in `work`.
 
-    `told` is called with every verdict; `accept` with each valid bug and the model that made it, if any did, says
-    whether it makes a task; `unusable` is called with every reply that is no mutant. Raises as `Judge.verdicts` and
-    `Asking.ask` do.
+    Mutants of what is `elsewhere` in the image, too, are not tried. `told` is called with every verdict; `accept`
+    with each valid bug and the model that made it, if any did, says whether it makes a task; `unusable` is called
+    with every reply that is no mutant. Raises as `Judge.verdicts` and `Asking.ask` do.
     """
 
     def made_by_rule(mutants: Mutants, verdict: Verdict) -> bool:
         return accept(mutants, verdict, "")
 
+    left_out = 0
+
     def trials_of(take: Take, accept: Accept) -> Trials:
-        return Trials(judge, take, seed, work.verdicts.get, work.set_verdict, told, accept)
+        async def only_here(count: int) -> Sequence[Mutant]:
+            nonlocal left_out
+            found: list[Mutant] = []
+            while len(found) < count and (taken := await take(count - len(found))):
+                kept = [mutant for mutant in taken if not stands_elsewhere(elsewhere, mutant, sources)]
+                left_out += len(taken) - len(kept)
+                found += kept
+            return found
+
+        return Trials(judge, only_here, seed, work.verdicts.get, work.set_verdict, told, accept)
 
     sites = await asyncio.to_thread(all_sites, sources)
     tried = list(await trials_of(in_order(sample(sites, sources, seed)), made_by_rule).run(wanted.mutations))
@@ -102,4 +117,5 @@ async def find_bugs(
         tried=tuple(tried),
         sites=len(sites),
         replies_rejected=dict(sorted(rewrites.rejected.items())) if rewrites else {},
+        elsewhere=left_out,
     )

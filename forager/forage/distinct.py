@@ -1,5 +1,4 @@
-"""Which valid bugs make a task: those that are like none before, whose fix stands nowhere else in the image, and
-whose tests can be hidden if that is asked."""
+"""Which valid bugs make a task: those that are like none before, and whose tests can be hidden if that is asked."""
 
 from __future__ import annotations
 
@@ -7,10 +6,8 @@ from collections.abc import Callable, Mapping
 
 from forager.forage.alike import Alike
 from forager.forage.bug_task import make_task
-from forager.forage.elsewhere import standing_elsewhere
 from forager.forage.hide import Hide, hide_tests
 from forager.forage.judge import Mutants
-from forager.forage.mutate import apply_all
 from forager.forage.results import WorkBaseline
 from forager.forage.source import Source
 from forager.forage.statement import Detail
@@ -48,11 +45,6 @@ class Distinct:
 
     def accept(self, mutants: Mutants, verdict: Verdict, model: str) -> bool:
         """Whether a valid bug, made by `model` if any, makes a task; it is in `tasks` then."""
-        changed = apply_all(mutants, self._files)
-        if where := standing_elsewhere(self._known.elsewhere or {}, changed):
-            first = mutants[0]
-            self._note(f"{first.operator} {first.file}:{first.line} is no task: what it changed is also in {where}")
-            return False
         bug = make_task(
             self._source,
             self._known,

@@ -1,7 +1,7 @@
 """Code of a repository that its image also holds outside the working tree: what other packages copied from it, or it
 from them (the standard library, say). A bug set there could be read off the other place.
 
-Copies that other packages carry whole have become links when the image was made (`images/environment/copies`).
+Copies that other packages carry whole have become links when the image was made (`images/environment/vendored`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from forager.evidence import even_lines, framed, windows_of
+from forager.evidence import even_lines, framed, is_telling, windows_of
+from forager.forage.mutate import Mutant
 from forager.images.contents import PIECE, files, unpacked
 from forager.images.environment import WORKDIR
 from forager.sandbox import labels
 from forager.sandbox.engine import Engine
+
+LARGEST = 8 * 1024**2
+"""Bytes of a text that are looked at; longer ones are no source code."""
 
 Elsewhere = dict[str, dict[str, str]]
 """File of the repository -> windows of it (`forager.evidence`) that stand elsewhere -> where, for one."""
@@ -28,15 +32,12 @@ async def find_elsewhere(engine: Engine, image: str, sources: Mapping[str, bytes
     return await engine.call(_search, engine, image, sources)
 
 
-def standing_elsewhere(elsewhere: Elsewhere, changed: Mapping[str, bytes]) -> str:
-    """Where the code is to be read that `changed` files (by path) have no more; empty if nowhere."""
-    for path, data in changed.items():
-        if known := elsewhere.get(path):
-            text = framed(even_lines(data))
-            for window, where in known.items():
-                if b"\n" + window.encode("utf-8", "surrogateescape") + b"\n" not in text:
-                    return where
-    return ""
+def stands_elsewhere(elsewhere: Elsewhere, mutant: Mutant, sources: Mapping[str, bytes]) -> bool:
+    """Whether the code that a mutant changes can be read elsewhere."""
+    if not (windows := elsewhere.get(mutant.file)):
+        return False
+    left = framed(even_lines(mutant.apply(sources[mutant.file])))
+    return any(b"\n" + window.encode("utf-8", "surrogateescape") + b"\n" not in left for window in windows)
 
 
 def _search(engine: Engine, image: str, sources: Mapping[str, bytes]) -> Elsewhere:
@@ -44,7 +45,7 @@ def _search(engine: Engine, image: str, sources: Mapping[str, bytes]) -> Elsewhe
     """Windows by their longest line, the least common one: how far down it is, all lines, and the files."""
     for path, data in sources.items():
         for rows in windows_of(data):
-            if not all(row.startswith(b"#") for row in rows):  # a licence, say
+            if is_telling(rows) and not all(row.startswith(b"#") for row in rows):  # a licence, say
                 longest = max(range(len(rows)), key=lambda n: len(rows[n]))
                 wanted.setdefault(rows[longest], {}).setdefault((longest, tuple(rows)), []).append(path)
     found: Elsewhere = defaultdict(dict)
@@ -69,8 +70,9 @@ def _texts(engine: Engine, image: str) -> Iterator[tuple[str, bytes]]:
             if name.startswith((f"{WORKDIR}/", "/proc/", "/sys/")):
                 continue
             data = file.read(PIECE)
-            for inner, text in (("", data), *((f"!{inner}", text) for inner, text in unpacked(data))):
-                if b"\0" not in text[:1024]:
-                    yield name + inner, text
+            if b"\0" not in data[:1024]:
+                yield name, data[:LARGEST]
+            for inner, text in unpacked(data):
+                yield f"{name}!{inner}", text[:LARGEST]
     finally:
         api.remove_container(made["Id"], force=True, v=True)

@@ -52,7 +52,7 @@ from forager.forage.validate import (
     Verdict,
     run_suite,
 )
-from forager.images.environment import ensure_environment, freeze
+from forager.images.environment import ensure_environment, environment_script, freeze
 from forager.models.registry import Models
 from forager.records import Environment, Limits, Record, Task, digest
 from forager.sandbox.engine import Engine
@@ -267,7 +267,8 @@ class Repository:
             raise Classified(f"{what} of {source.name} {source.version} holds no tests", "no_tests")
         if not sources:
             raise Classified(f"{source.name} {source.version} has no Python code of its own to mutate", "no_code")
-        key = digest([source.spec, source.environment.sha256, HASH_SEEDS, self._settings.runs])
+        made = environment_script("vendored")  # images made otherwise may pass other tests
+        key = digest([source.spec, source.environment.sha256, HASH_SEEDS, self._settings.runs, made])
         with self._directory.work(source.spec, key) as work:
             known = work.baseline
             if known is None:
@@ -317,6 +318,7 @@ class Repository:
                 self._settings.bugs,
                 work,
                 asking,
+                elsewhere=known.elsewhere or {},
                 told=self._told,
                 accept=accept,
                 unusable=self._unusable,

@@ -33,7 +33,7 @@ VENV_PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 LAYER_SECONDS = 1800.0
 """That a layer may take, unless told otherwise."""
 
-_SCRIPTS = ("release", "install", "copies", "release-end")
+_SCRIPTS = ("release", "install", "vendored", "release-end")
 _FREEZE = f"/opt/uv/bin/uv pip freeze --python {VENV}/bin/python --exclude-editable"
 
 

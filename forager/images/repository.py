@@ -31,7 +31,7 @@ from forager.images.layer import add_layer
 from forager.records import Environment, digest
 from forager.sandbox.engine import Engine
 
-_SCRIPTS = ("history", "install", "copies", "history-end")
+_SCRIPTS = ("history", "install", "vendored", "history-end")
 
 
 async def ensure_repository(

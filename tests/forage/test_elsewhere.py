@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from forager.forage.elsewhere import find_elsewhere, standing_elsewhere
+from forager.forage.elsewhere import find_elsewhere, stands_elsewhere
+from forager.forage.mutate import Mutant
 from forager.sandbox.engine import Engine
 
 LICENCE = "".join(
@@ -30,13 +31,14 @@ async def test_code_of_the_standard_library_is_found_and_changes_to_it_are_told_
     found = await find_elsewhere(engine, base_image, sources)
     assert list(found) == ["wrap.py"] and set(found["wrap.py"].values()) == {"/usr/lib/python3.11/textwrap.py"}
 
-    def changed(old: str, new: str) -> dict[str, bytes]:
+    def change(old: str, new: str) -> Mutant:
         assert copied.count(old) == 1
-        return {"wrap.py": copied.replace(old, new).encode()}
+        start = len(copied[: copied.index(old)].encode())
+        return Mutant("removal", "wrap.py", "", 1, start, start + len(old.encode()), new)
 
-    assert standing_elsewhere(found, changed("text = self._munge_whitespace(text)", "pass")).endswith("textwrap.py")
-    assert standing_elsewhere(found, changed("(1 + len(values))", "len(values)")) == ""
-    assert standing_elsewhere(found, {"own.py": b""}) == ""
+    assert stands_elsewhere(found, change("text = self._munge_whitespace(text)", "pass"), sources)
+    assert not stands_elsewhere(found, change("(1 + len(values))", "len(values)"), sources)
+    assert not stands_elsewhere(found, Mutant("removal", "own.py", "", 1, 0, 900, ""), sources)
 
 
 def _read(engine: Engine, image: str, path: str) -> bytes:

@@ -18,53 +18,56 @@ OTHER = "".join(f"def other_{n}(self):\n    return self.read({n})\n\n\n" for n i
 FILES = {
     "pyproject.toml": '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
     '[project]\nname = "gear"\nversion = "1.0"\n[tool.setuptools]\npackages = ["gear", "gear.deep"]\n'
-    'package-dir = {"" = "src"}\npy-modules = ["lone", "glob"]\n',
+    'package-dir = {"" = "src"}\npy-modules = ["lone"]\n',
     "src/gear/__init__.py": "",
     "src/gear/steps.py": LONG,
     "src/gear/deep/__init__.py": LONG,
+    "src/gear/data/helper.py": LONG,  # no package: its path says nothing about whose it is
     "src/lone.py": LONG,
-    "src/glob.py": LONG,  # named as a module of the standard library
+    "migrations/env.py": LONG,
 }
 SITE = "/opt/venv/lib/python3.11/site-packages"
 PLACES = "/usr/lib/python3/dist-packages"
 INSTALL = f"""
 set -e
 uv pip install --python /opt/venv/bin/python --no-deps --editable .
-mkdir -p {PLACES}/carrier/_vendor {PLACES}/older/gear/deep {PLACES}/another/gear {PLACES}/one /srv/lib /opt/lib
-touch {PLACES}/carrier/__init__.py {PLACES}/carrier/_vendor/__init__.py
-cp -r src/gear {PLACES}/carrier/_vendor/
+cp -r src build
+carrier={PLACES}/carrier/_vendor
+mkdir -p $carrier {PLACES}/older/vendored/gear/deep {PLACES}/another/_vendor/gear {PLACES}/tool/templates /srv/lib
+touch {PLACES}/carrier/__init__.py $carrier/__init__.py
+cp -r src/gear src/lone.py $carrier
+cp src/gear/deep/__init__.py {PLACES}/older/vendored/gear/deep/
+echo '{OLDER.replace("'", '"')}' >{PLACES}/older/vendored/gear/steps.py
+echo '{OTHER}' >{PLACES}/another/_vendor/gear/steps.py
 /usr/bin/python3 -m compileall -q {PLACES}/carrier
-cp src/gear/deep/__init__.py {PLACES}/older/gear/deep/
-cat >{PLACES}/older/gear/steps.py <<'END'
-{OLDER}
-END
-cat >{PLACES}/another/gear/steps.py <<'END'
-{OTHER}
-END
-cp src/lone.py {PLACES}/one/
-/usr/bin/python3 -m compileall -q {PLACES}/one
+cp migrations/env.py {PLACES}/tool/templates/
+cp -r src/gear {SITE}/
+cp src/lone.py /usr/lib/python3.11/lone.py
+ln -s /usr/lib/python3.11/lone.py src/linked.py
 (cd src && /usr/bin/python3 -m zipfile -c /srv/lib/gear.whl gear)
 (cd src && /usr/bin/python3 -m zipfile -c /srv/lib/x.zip lone.py)
-(cd {PLACES}/another && /usr/bin/python3 -m zipfile -c /srv/lib/other.whl gear)
+(cd {PLACES}/another/_vendor && /usr/bin/python3 -m zipfile -c /srv/lib/other.whl gear)
 echo broken >/srv/lib/broken.whl
-cp -r src/gear {SITE}/
-touch /opt/lib/os.py
-cp src/glob.py /opt/lib/glob.py
+mkfifo /srv/lib/pipe.whl /srv/lib/steps.py
+printf 'x = 1\\xff' >/srv/lib/env.py
 """
 
 
 async def test_copies_become_links_and_archives_with_them_go(engine: Engine) -> None:
     tag = await ensure_environment(engine, crafted("gear", FILES, install=INSTALL))
-    places = f"carrier/_vendor/gear older/gear one/lone.py another/gear {SITE}/gear /opt/lib/glob.py"
+    linked = "carrier/_vendor/gear older/vendored/gear carrier/_vendor/lone.py"
+    left = f"another/_vendor/gear {SITE}/gear tool/templates/env.py /usr/lib/python3.11/lone.py"
     said = await shell(
         engine,
         tag,
-        f"cd {PLACES}; for path in {places}; do readlink $path || echo stays; done; ls /srv/lib;"
-        f"find {PLACES}/one {PLACES}/carrier -name '*.pyc' | grep -c -e lone -e _vendor/gear;"
+        f"cd {PLACES}; for path in {linked} {left}; do readlink $path || echo stays; done; ls /srv/lib;"
+        "find carrier -name '*.pyc' | grep -c -e lone -e _vendor/gear; git -C /testbed status --short;"
         "/usr/bin/python3 -c 'import carrier._vendor.gear.steps as s; print(s.step_3(1))'",
     )
     links = ["/testbed/src/gear", "/testbed/src/gear", "/testbed/src/lone.py"]
-    assert said.split() == [*links, "stays", "stays", "stays", "broken.whl", "other.whl", "0", "4"]
+    there = ["broken.whl", "env.py", "other.whl", "pipe.whl", "steps.py"]
+    untracked = ["??", "build/", "??", "src/gear.egg-info/", "??", "src/linked.py"]
+    assert said.split() == [*links, *["stays"] * 4, *there, "0", *untracked, "4"]
 
 
 async def test_the_packages_that_pip_carries_cannot_be_read_there(engine: Engine) -> None:

@@ -37,14 +37,14 @@ def stands_elsewhere(elsewhere: Elsewhere, mutant: Mutant, sources: Mapping[str,
     if not (windows := elsewhere.get(mutant.file)):
         return False
     left = framed(even_lines(mutant.apply(sources[mutant.file])))
-    return any(b"\n" + window.encode("utf-8", "surrogateescape") + b"\n" not in left for window in windows)
+    return any(b"\n" + window.encode() + b"\n" not in left for window in windows)
 
 
 def _search(engine: Engine, image: str, sources: Mapping[str, bytes]) -> Elsewhere:
     wanted: dict[bytes, dict[tuple[int, tuple[bytes, ...]], list[str]]] = {}
     """Windows by their longest line, the least common one: how far down it is, all lines, and the files."""
     for path, data in sources.items():
-        for rows in windows_of(data):
+        for rows in windows_of(data) if _is_text(data) else ():
             if is_telling(rows) and not all(row.startswith(b"#") for row in rows):  # a licence, say
                 longest = max(range(len(rows)), key=lambda n: len(rows[n]))
                 wanted.setdefault(rows[longest], {}).setdefault((longest, tuple(rows)), []).append(path)
@@ -56,8 +56,16 @@ def _search(engine: Engine, image: str, sources: Mapping[str, bytes]) -> Elsewhe
                 start = n - longest
                 if start >= 0 and tuple(lines[start : start + len(window)]) == window:
                     for path in paths:
-                        found[path].setdefault(b"\n".join(window).decode("utf-8", "surrogateescape"), where)
+                        found[path].setdefault(b"\n".join(window).decode(), where)
     return {path: dict(windows) for path, windows in sorted(found.items())}
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether a source is UTF-8; nothing else is mutated."""
+    try:
+        return bool(data.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _texts(engine: Engine, image: str) -> Iterator[tuple[str, bytes]]:
@@ -66,13 +74,13 @@ def _texts(engine: Engine, image: str) -> Iterator[tuple[str, bytes]]:
     made = api.create_container(image, ["true"], entrypoint=[], labels=labels.labels("forage", "", 3600.0))
     try:
         for member, file in files(api.export(made["Id"])):
-            name = "/" + member.name.removeprefix("./")
+            name = "/" + member.name.removeprefix("./").encode("utf-8", "backslashreplace").decode()
             if name.startswith((f"{WORKDIR}/", "/proc/", "/sys/")):
                 continue
             data = file.read(PIECE)
             if b"\0" not in data[:1024]:
                 yield name, data[:LARGEST]
             for inner, text in unpacked(data):
-                yield f"{name}!{inner}", text[:LARGEST]
+                yield f"{name}!{ascii(inner)[1:-1]}", text[:LARGEST]
     finally:
         api.remove_container(made["Id"], force=True, v=True)

@@ -28,6 +28,7 @@ async def test_code_of_the_standard_library_is_found_and_changes_to_it_are_told_
     start = library.index("    def _split_chunks")
     copied = LICENCE + "class Wrapper:\n" + library[start : library.index("    # -- Public", start)] + OWN
     sources = {"wrap.py": copied.encode(), "own.py": (LICENCE + OWN).encode()}
+    sources["latin.py"] = copied.encode() + b"# \xe9"
     found = await find_elsewhere(engine, base_image, sources)
     assert list(found) == ["wrap.py"] and set(found["wrap.py"].values()) == {"/usr/lib/python3.11/textwrap.py"}
 

@@ -68,7 +68,7 @@ class RepositoryRecord(Record, frozen=True):
     sites: int = 0
     tried: int = 0
     rejected: dict[str, int] = msgspec.field(default_factory=dict)
-    """Mutants that became no task, by reason."""
+    """Mutants that became no task, by reason; `stands_elsewhere`: what they change is also elsewhere in the image."""
     verdicts: dict[str, dict[str, int]] = msgspec.field(default_factory=dict)
     """What came of all that were tried, by operator."""
     tasks: int = 0

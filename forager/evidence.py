@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 WINDOW = 3
 """Lines of a window."""
+WINDOW_MOST = 40
+"""Lines that one with next to nothing in each may take in."""
 LEAST = 50
 """Characters that a window has at least, keywords and names of builtins left out; shorter ones take in more lines."""
 LEAST_AT_END = 30
@@ -38,10 +40,13 @@ def windows_of(data: bytes) -> Iterator[list[bytes]]:
     weights = [_own(line) for line in lines]
     for n in range(max(1, len(lines) - WINDOW + 1)):
         start, end = n, n + WINDOW
-        while end < len(lines) and sum(weights[start:end]) < LEAST:
+        weight = sum(weights[start:end])
+        while end < min(len(lines), n + WINDOW_MOST) and weight < LEAST:
+            weight += weights[end]
             end += 1
-        while start > 0 and sum(weights[start:end]) < LEAST_AT_END:
+        while start > max(0, end - WINDOW_MOST) and end >= len(lines) and weight < LEAST_AT_END:
             start -= 1
+            weight += weights[start]
         rows = lines[start:end]
         if not all(row.startswith((b"import ", b"from ")) for row in rows):  # other packages import too
             yield rows
@@ -50,8 +55,8 @@ def windows_of(data: bytes) -> Iterator[list[bytes]]:
 
 
 def is_telling(rows: Sequence[bytes]) -> bool:
-    """Whether lines are long enough to tell a text from others."""
-    return sum(map(_own, rows)) >= LEAST
+    """Whether a window is long enough to tell a text from others."""
+    return sum(map(_own, rows)) >= LEAST_AT_END
 
 
 def framed(lines: list[bytes]) -> bytes:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import io
+import lzma
 import random
+import time
 import zipfile
 
 import pytest
@@ -12,7 +16,7 @@ from msgspec import structs
 
 from forager.audit import audit_task
 from forager.evaluate.attacks import ANSWER, BUG, FIXED, TREE
-from forager.evidence import Windows
+from forager.evidence import Windows, windows_of
 from forager.images.contents import unpacked
 from forager.images.layer import add_layer
 from forager.images.task import TaskImage, remove_task_image
@@ -147,3 +151,15 @@ def test_a_broken_archive_stops_nothing() -> None:
         for place in chance.sample(range(4, len(whole)), 6):
             broken[place] = chance.randrange(256)
         list(unpacked(bytes(broken)))
+    for pack in (gzip.compress, bz2.compress, lzma.compress):
+        long = whole * 2000
+        assert list(unpacked(pack(whole) + pack(whole))) == [("", whole * 2)]
+        ((_, part),) = unpacked(pack(long)[:-1000] if pack is gzip.compress else pack(whole) + b"more")
+        assert long.startswith(part) and part
+    assert [name for name, _ in unpacked(b"#!/bin/sh\n" + whole)] == ["calc/core.py", "größe.py"]
+
+
+def test_lines_with_next_to_nothing_in_them_take_no_time() -> None:
+    began = time.process_time()
+    windows = list(windows_of(b"pass\n" * 20_000))
+    assert max(map(len, windows)) < 50 and time.process_time() - began < 20

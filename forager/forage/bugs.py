@@ -6,6 +6,8 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec import structs
+
 from forager.forage.elsewhere import Elsewhere, stands_elsewhere
 from forager.forage.judge import Judge, Mutants
 from forager.forage.mutate import Mutant, all_sites, sample
@@ -17,6 +19,9 @@ from forager.forage.rewrite import Rejection
 from forager.forage.rewrites import Rewrites
 from forager.forage.validate import Verdict
 from forager.records import Record
+
+LEFT_OUT = 300
+"""Mutants of code that stands elsewhere in the image, too, after which a package is given up."""
 
 
 class Wanted(Record, frozen=True):
@@ -90,8 +95,10 @@ async def find_bugs(
         async def only_here(count: int) -> Sequence[Mutant]:
             nonlocal left_out
             found: list[Mutant] = []
-            while len(found) < count and (taken := await take(count - len(found))):
-                kept = [mutant for mutant in taken if not stands_elsewhere(elsewhere, mutant, sources)]
+            while len(found) < count and left_out < LEFT_OUT and (taken := await take(count - len(found))):
+                kept = await asyncio.to_thread(
+                    lambda: [m for m in taken if not stands_elsewhere(elsewhere, m, sources)]
+                )
                 left_out += len(taken) - len(kept)
                 found += kept
             return found
@@ -106,7 +113,11 @@ async def find_bugs(
         tried += await trials_of(order, made_by_rule).run(wanted.implementations, combine=False)
     rewrites = None
     if wanted.rewrites and asking is not None:
-        rewrites = Rewrites(asking, package, sources, seed, judge.reaches, unusable)
+
+        def is_worth_asking(place: Mutant) -> bool:
+            return judge.reaches(place) and not stands_elsewhere(elsewhere, structs.replace(place, text=""), sources)
+
+        rewrites = Rewrites(asking, package, sources, seed, is_worth_asking, unusable)
         models = rewrites.models
 
         def made_by_model(mutants: Mutants, verdict: Verdict) -> bool:

@@ -20,6 +20,9 @@ from forager.sandbox.engine import Engine
 LARGEST = 8 * 1024**2
 """Bytes of a text that are looked at; longer ones are no source code."""
 
+ALIKE = 1000
+"""Windows with the same longest line that are looked for: one that is everywhere tells nothing."""
+
 Elsewhere = dict[str, dict[str, str]]
 """File of the repository -> windows of it (`forager.evidence`) that stand elsewhere -> where, for one."""
 
@@ -47,7 +50,9 @@ def _search(engine: Engine, image: str, sources: Mapping[str, bytes]) -> Elsewhe
         for rows in windows_of(data) if _is_text(data) else ():
             if is_telling(rows) and not all(row.startswith(b"#") for row in rows):  # a licence, say
                 longest = max(range(len(rows)), key=lambda n: len(rows[n]))
-                wanted.setdefault(rows[longest], {}).setdefault((longest, tuple(rows)), []).append(path)
+                like = wanted.setdefault(rows[longest], {})
+                if len(like) < ALIKE:
+                    like.setdefault((longest, tuple(rows)), []).append(path)
     found: Elsewhere = defaultdict(dict)
     for where, text in _texts(engine, image):
         lines = even_lines(text)
@@ -78,7 +83,7 @@ def _texts(engine: Engine, image: str) -> Iterator[tuple[str, bytes]]:
             if name.startswith((f"{WORKDIR}/", "/proc/", "/sys/")):
                 continue
             data = file.read(PIECE)
-            if b"\0" not in data[:1024]:
+            if b"\0" not in data[:1024] or data[257:262] == b"ustar":
                 yield name, data[:LARGEST]
             for inner, text in unpacked(data):
                 yield f"{name}!{ascii(inner)[1:-1]}", text[:LARGEST]

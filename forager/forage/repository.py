@@ -226,7 +226,7 @@ class Repository:
             self._valid, self._tried = made + tasks, self._tried + 1
             self._tell("commit", text=text)
 
-        key = digest([source.spec, HASH_SEEDS, self._settings.suite_seconds])
+        key = digest([source.spec, HASH_SEEDS, self._settings.suite_seconds, environment_script("vendored")])
         with self._directory.work(f"{source.spec} commits", key) as work:
             mined = await mine(
                 source,
@@ -333,8 +333,10 @@ class Repository:
         found["near_duplicates"] = distinct.near_duplicates
         if len(tasks) < self._settings.bugs.total:
             replies = sum(bugs.replies_rejected.values())
-            found["reason"] = f"{len(tasks)} of {self._settings.bugs.total} tasks after {len(bugs.tried)} mutants" + (
-                f" and {replies} replies of the model that were none" if replies else ""
+            found["reason"] = (
+                f"{len(tasks)} of {self._settings.bugs.total} tasks after {len(bugs.tried)} mutants"
+                + (f" and {replies} replies of the model that were none" if replies else "")
+                + (f"; {bugs.elsewhere} left out, whose code stands elsewhere in the image" if bugs.elsewhere else "")
             )
         if asking is None or self._settings.statements == "template":
             return [task for task, _, _ in tasks]

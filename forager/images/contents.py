@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import bz2
-import gzip
+import contextlib
 import io
 import lzma
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import IO, Any
 
 from forager.errors import SandboxError
 
 PIECE = 64 * 1024**2
 """Bytes of a file that are held at a time, and of an archive's content that are looked at."""
+
+
+_BLOCK = 16 * 1024
+_UNPACKERS: dict[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": partial(zlib.decompressobj, 31),
+    b"BZh": bz2.BZ2Decompressor,
+    b"\xfd7zXZ\0": lzma.LZMADecompressor,
+}
+"""What unpacks a compressed file, by how it begins."""
 
 
 def files(chunks: Iterable[bytes]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
@@ -57,25 +68,38 @@ class _Stream(io.RawIOBase):
 
 def unpacked(data: bytes) -> Iterator[tuple[str, bytes]]:
     """What a compressed file or archive holds, as far as that is cheap; nothing for other files and broken ones."""
-    left = PIECE
-    try:
-        if data[:4] == b"PK\x03\x04":
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                for entry in archive.infolist():
-                    if left > 0 and not entry.is_dir() and not entry.flag_bits & 1:
-                        with archive.open(entry) as file:
-                            content = file.read(left)
-                        left -= len(content)
-                        yield entry.filename, content
-            return
-        packed: Any = None
-        if data[:2] == b"\x1f\x8b":
-            packed = gzip.GzipFile(fileobj=io.BytesIO(data))
-        elif data[:3] == b"BZh":
-            packed = bz2.BZ2File(io.BytesIO(data))
-        elif data[:6] == b"\xfd7zXZ\0":
-            packed = lzma.LZMAFile(io.BytesIO(data))  # noqa: SIM115
-        if packed is not None:
-            yield "", packed.read(left)
-    except Exception:  # a made-up archive brings about errors of all kinds in the modules that read it
+    if data[:4] == b"PK\x03\x04" or (data[:2] == b"#!" and zipfile.is_zipfile(io.BytesIO(data))):
+        yield from _unzipped(data)
         return
+    for magic, unpacker in _UNPACKERS.items():
+        if data.startswith(magic) and (content := _decompressed(data, unpacker)):
+            yield "", content
+
+
+def _decompressed(data: bytes, unpacker: Callable[[], Any]) -> bytes:
+    blocks: list[bytes] = []
+    view, at, left = memoryview(data), 0, PIECE
+    # a made-up archive brings about errors of all kinds in what reads it; what comes before them can be read
+    with contextlib.suppress(Exception):
+        while at < len(view) and left > 0:  # one stream after the other
+            stream = unpacker()
+            while at < len(view) and left > 0 and not stream.eof:
+                blocks.append(stream.decompress(view[at : at + _BLOCK], left))
+                left -= len(blocks[-1])
+                at = min(at + _BLOCK, len(view))
+            at -= len(stream.unused_data)
+    return b"".join(blocks)
+
+
+def _unzipped(data: bytes) -> Iterator[tuple[str, bytes]]:
+    left = PIECE
+    with contextlib.suppress(Exception), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for entry in archive.infolist():
+            content = b""
+            with contextlib.suppress(Exception):
+                if left > 0 and not entry.is_dir() and not entry.flag_bits & 1:
+                    with archive.open(entry) as file:
+                        content = file.read(left)
+            left -= len(content)
+            if content:
+                yield entry.filename, content

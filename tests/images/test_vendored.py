@@ -32,6 +32,7 @@ INSTALL = f"""
 set -e
 uv pip install --python /opt/venv/bin/python --no-deps --editable .
 cp -r src build
+(cd src && /usr/bin/python3 -m zipfile -c gear/data/old.whl gear/steps.py)
 carrier={PLACES}/carrier/_vendor
 mkdir -p $carrier {PLACES}/older/vendored/gear/deep {PLACES}/another/_vendor/gear {PLACES}/tool/templates /srv/lib
 touch {PLACES}/carrier/__init__.py $carrier/__init__.py
@@ -40,13 +41,17 @@ cp src/gear/deep/__init__.py {PLACES}/older/vendored/gear/deep/
 echo '{OLDER.replace("'", '"')}' >{PLACES}/older/vendored/gear/steps.py
 echo '{OTHER}' >{PLACES}/another/_vendor/gear/steps.py
 /usr/bin/python3 -m compileall -q {PLACES}/carrier
+mkdir -p {PLACES}/spaces/_vendor/gear
+cp src/gear/steps.py {PLACES}/spaces/_vendor/gear/
+touch {PLACES}/spaces/_vendor/gear/of_others.py {PLACES}/spaces/_vendor/gear/more_of_others.py
 cp migrations/env.py {PLACES}/tool/templates/
 cp -r src/gear {SITE}/
 cp src/lone.py /usr/lib/python3.11/lone.py
 ln -s /usr/lib/python3.11/lone.py src/linked.py
 (cd src && /usr/bin/python3 -m zipfile -c /srv/lib/gear.whl gear)
-(cd src && /usr/bin/python3 -m zipfile -c /srv/lib/x.zip lone.py)
+(cd {PLACES} && /usr/bin/python3 -m zipfile -c /srv/lib/x.zip carrier)
 (cd {PLACES}/another/_vendor && /usr/bin/python3 -m zipfile -c /srv/lib/other.whl gear)
+(cd migrations && /usr/bin/python3 -m zipfile -c /srv/lib/tool.zip env.py)
 echo broken >/srv/lib/broken.whl
 mkfifo /srv/lib/pipe.whl /srv/lib/steps.py
 printf 'x = 1\\xff' >/srv/lib/env.py
@@ -56,7 +61,7 @@ printf 'x = 1\\xff' >/srv/lib/env.py
 async def test_copies_become_links_and_archives_with_them_go(engine: Engine) -> None:
     tag = await ensure_environment(engine, crafted("gear", FILES, install=INSTALL))
     linked = "carrier/_vendor/gear older/vendored/gear carrier/_vendor/lone.py"
-    left = f"another/_vendor/gear {SITE}/gear tool/templates/env.py /usr/lib/python3.11/lone.py"
+    left = f"spaces/_vendor/gear another/_vendor/gear {SITE}/gear tool/templates/env.py /usr/lib/python3.11/lone.py"
     said = await shell(
         engine,
         tag,
@@ -65,9 +70,9 @@ async def test_copies_become_links_and_archives_with_them_go(engine: Engine) -> 
         "/usr/bin/python3 -c 'import carrier._vendor.gear.steps as s; print(s.step_3(1))'",
     )
     links = ["/testbed/src/gear", "/testbed/src/gear", "/testbed/src/lone.py"]
-    there = ["broken.whl", "env.py", "other.whl", "pipe.whl", "steps.py"]
-    untracked = ["??", "build/", "??", "src/gear.egg-info/", "??", "src/linked.py"]
-    assert said.split() == [*links, *["stays"] * 4, *there, "0", *untracked, "4"]
+    there = ["broken.whl", "env.py", "other.whl", "pipe.whl", "steps.py", "tool.zip"]
+    untracked = ["??", "build/", "??", "src/gear.egg-info/", "??", "src/gear/data/old.whl", "??", "src/linked.py"]
+    assert said.split() == [*links, *["stays"] * 5, *there, "0", *untracked, "4"]
 
 
 async def test_the_packages_that_pip_carries_cannot_be_read_there(engine: Engine) -> None:

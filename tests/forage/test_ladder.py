@@ -182,6 +182,7 @@ async def test_what_cannot_be_editable_is_installed_and_imported_from_the_tree(
     commit(path, "Begin", files)
     (record,) = (await forage(engine, [str(path)], tmp_path / "out", mutations=1)).repositories
     assert (record.status, record.environment_rung, record.tests) == ("done", "not editable", 3)
-    assert list(record.environment_tried) == ["as declared", "build without isolation", "not editable"]
+    tried = [rung for rung in record.environment_tried if ", of " not in rung]  # tried where the index tells dates
+    assert tried == ["as declared", "build without isolation", "not editable"]
     (task,) = load_tasks(tmp_path / "out" / "tasks.jsonl")
     assert await both_sides(engine, task) == (True, False)

@@ -62,5 +62,5 @@ def test_killed_on_entering_each_stage_it_goes_on(engine: Engine, tmp_path: Path
     assert tasks_of(out) == tasks_of(undisturbed)
     assert len(tasks_of(out)) == 2
     (record,) = [json.loads(line) for line in (out / "repositories.jsonl").read_text().splitlines()]
-    assert (record["status"], record["environment_rung"]) == ("done", "as declared")
-    assert list(record["environment_tried"]) == ["as declared"]
+    assert record["status"] == "done" and record["environment_rung"].startswith("as declared")  # of a date, if told
+    assert record["environment_rung"] in record["environment_tried"]

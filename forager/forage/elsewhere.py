@@ -17,8 +17,8 @@ from forager.images.environment import WORKDIR
 from forager.sandbox import labels
 from forager.sandbox.engine import Engine
 
-LARGEST = 8 * 1024**2
-"""Bytes of a text that are looked at; longer ones are no source code."""
+SLICE, OVERLAP = 4 * 1024**2, 64 * 1024
+"""Bytes that are taken apart into lines at a time, and of the next ones with them."""
 
 ALIKE = 1000
 """Windows with the same longest line that are looked for: one that is everywhere tells nothing."""
@@ -54,7 +54,7 @@ def _search(engine: Engine, image: str, sources: Mapping[str, bytes]) -> Elsewhe
                 if len(like) < ALIKE:
                     like.setdefault((longest, tuple(rows)), []).append(path)
     found: Elsewhere = defaultdict(dict)
-    for where, text in _texts(engine, image):
+    for where, text in _contents(engine, image):
         lines = even_lines(text)
         for n in (n for n, line in enumerate(lines) if line in wanted):
             for (longest, window), paths in wanted[lines[n]].items():
@@ -73,8 +73,9 @@ def _is_text(data: bytes) -> bool:
         return False
 
 
-def _texts(engine: Engine, image: str) -> Iterator[tuple[str, bytes]]:
-    """Text files outside the working directory, those in archives too, and where they are."""
+def _contents(engine: Engine, image: str) -> Iterator[tuple[str, bytes]]:
+    """What is outside the working directory, in archives too, a slice at a time, and where it is. Programs as well:
+    uv holds Python code."""
     api: Any = engine.api
     made = api.create_container(image, ["true"], entrypoint=[], labels=labels.labels("forage", "", 3600.0))
     try:
@@ -82,10 +83,16 @@ def _texts(engine: Engine, image: str) -> Iterator[tuple[str, bytes]]:
             name = "/" + member.name.removeprefix("./").encode("utf-8", "backslashreplace").decode()
             if name.startswith((f"{WORKDIR}/", "/proc/", "/sys/")):
                 continue
-            data = file.read(PIECE)
-            if b"\0" not in data[:1024] or data[257:262] == b"ustar":
-                yield name, data[:LARGEST]
-            for inner, text in unpacked(data):
-                yield f"{name}!{ascii(inner)[1:-1]}", text[:LARGEST]
+            first = data = file.read(PIECE)
+            while data:
+                yield from ((name, part) for part in _slices(data))
+                data = file.read(PIECE)
+            for inner, content in unpacked(first):
+                yield from ((f"{name}!{ascii(inner)[1:-1]}", part) for part in _slices(content))
     finally:
         api.remove_container(made["Id"], force=True, v=True)
+
+
+def _slices(data: bytes) -> Iterator[bytes]:
+    for at in range(0, len(data), SLICE):
+        yield data[at : at + SLICE + OVERLAP]

@@ -30,7 +30,8 @@ async def test_code_of_the_standard_library_is_found_and_changes_to_it_are_told_
     sources = {"wrap.py": copied.encode(), "own.py": (LICENCE + OWN).encode()}
     sources["latin.py"] = copied.encode() + b"# \xe9"
     found = await find_elsewhere(engine, base_image, sources)
-    assert list(found) == ["wrap.py"] and set(found["wrap.py"].values()) == {"/usr/lib/python3.11/textwrap.py"}
+    assert list(found) == ["wrap.py"] and "/usr/lib/python3.11/textwrap.py" in found["wrap.py"].values()
+    assert all("/textwrap." in where for where in found["wrap.py"].values())
 
     def change(old: str, new: str) -> Mutant:
         assert copied.count(old) == 1

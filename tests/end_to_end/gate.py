@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ class Gate:
         self._engine = urlsplit(os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
         self._loop = asyncio.new_event_loop()
         self._pairs: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="gate", daemon=True)
 
     def __enter__(self) -> Self:
@@ -61,27 +62,37 @@ class Gate:
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     async def _open(self) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, self._path)
+        """Not a server of asyncio's: who is let in while that closes is neither served nor closed, and waits."""
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.setblocking(False)
+        self._listener.bind(str(self._path))
+        self._listener.listen(100)
+        self._loop.add_reader(self._listener, self._let_in, self._listener)
+
+    def _let_in(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            pair = self._loop.create_task(self._serve(listener.accept()[0]))
+            self._pairs.add(pair)
+            pair.add_done_callback(self._pairs.discard)
 
     async def _shut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for pair in self._pairs:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        pairs = list(self._pairs)
+        for pair in pairs:
             pair.cancel()
-        await asyncio.gather(*self._pairs, return_exceptions=True)
+        await asyncio.gather(*pairs, return_exceptions=True)
 
-    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        this = asyncio.current_task()
-        assert this is not None
-        self._pairs.add(this)
+    async def _serve(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        client, to_client = await asyncio.open_unix_connection(sock=connection)
         try:
             with contextlib.suppress(asyncio.CancelledError):
-                if self._server is not None:  # else it was let in at the very moment of shutting
-                    await self._join(client, to_client)
+                await self._join(client, to_client)
         finally:
             to_client.close()
-            self._pairs.discard(this)
 
     async def _join(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         if self._engine.scheme == "unix":

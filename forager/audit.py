@@ -34,7 +34,7 @@ import docker.errors
 
 from forager.errors import BuildError, ForageError, UsageError
 from forager.evidence import Windows
-from forager.images.contents import PIECE, files, unpacked
+from forager.images.contents import PIECE, files, unpacked, unstarted
 from forager.images.task import visible_history
 from forager.records import Record, Task
 
@@ -149,25 +149,19 @@ class _Search:
 
     def run(self) -> None:
         api: Any = self._engine.api
-        from forager.sandbox import labels
-
-        made = api.create_container(
-            self._image.digest, ["true"], entrypoint=[], labels=labels.labels("audit", "", 3600.0)
-        )
-        try:
-            own: dict[str, Path] = {}
-            for member, file in files(api.get_archive(made["Id"], "/.forager/git")[0]):
-                self._keep_git(f".forager/{member.name}", file, own)
-            if self._what_to_look_for(own):
-                self._settings(api)
-                places = dict(own)
-                self._everything(files(api.export(made["Id"])), places)
-                for place, directory in places.items():
-                    self._git_objects(place, directory)
-        except docker.errors.NotFound:
-            self.problem = "the image is not sealed: it has no /.forager/git"
-        finally:
-            api.remove_container(made["Id"], force=True, v=True)
+        with unstarted(self._engine, self._image.digest, "audit") as container:
+            try:
+                own: dict[str, Path] = {}
+                for member, file in files(api.get_archive(container, "/.forager/git")[0]):
+                    self._keep_git(f".forager/{member.name}", file, own)
+                if self._what_to_look_for(own):
+                    self._settings(api)
+                    places = dict(own)
+                    self._everything(files(api.export(container)), places)
+                    for place, directory in places.items():
+                        self._git_objects(place, directory)
+            except docker.errors.NotFound:
+                self.problem = "the image is not sealed: it has no /.forager/git"
 
     def _keep_git(self, name: str, file: IO[bytes], places: dict[str, Path]) -> None:
         """Copy a file of a git directory's objects into an empty repository of our own."""

@@ -12,9 +12,8 @@ from typing import Any
 
 from forager.evidence import even_lines, framed, is_telling, windows_of
 from forager.forage.mutate import Mutant
-from forager.images.contents import PIECE, files, unpacked
+from forager.images.contents import PIECE, files, unpacked, unstarted
 from forager.images.environment import WORKDIR
-from forager.sandbox import labels
 from forager.sandbox.engine import Engine
 
 SLICE, OVERLAP = 4 * 1024**2, 64 * 1024
@@ -77,9 +76,8 @@ def _contents(engine: Engine, image: str) -> Iterator[tuple[str, bytes]]:
     """What is outside the working directory, in archives too, a slice at a time, and where it is. Programs as well:
     uv holds Python code."""
     api: Any = engine.api
-    made = api.create_container(image, ["true"], entrypoint=[], labels=labels.labels("forage", "", 3600.0))
-    try:
-        for member, file in files(api.export(made["Id"])):
+    with unstarted(engine, image, "forage") as container:
+        for member, file in files(api.export(container)):
             name = "/" + member.name.removeprefix("./").encode("utf-8", "backslashreplace").decode()
             if name.startswith((f"{WORKDIR}/", "/proc/", "/sys/")):
                 continue
@@ -89,8 +87,6 @@ def _contents(engine: Engine, image: str) -> Iterator[tuple[str, bytes]]:
                 data = file.read(PIECE)
             for inner, content in unpacked(first):
                 yield from ((f"{name}!{ascii(inner)[1:-1]}", part) for part in _slices(content))
-    finally:
-        api.remove_container(made["Id"], force=True, v=True)
 
 
 def _slices(data: bytes) -> Iterator[bytes]:

@@ -276,8 +276,6 @@ class Repository:
             self._enter("build")
             async with self._slots.builds:
                 image = await ensure_environment(self._engine, known.environment, self._note)
-            if known.elsewhere is None:
-                known = work.set_baseline(structs.replace(known, elsewhere=await self._elsewhere(image, sources)))
             suite, baseline = Suite(image=image), known.baseline
             found |= {
                 "environment_attempt": known.attempt,
@@ -318,7 +316,7 @@ class Repository:
                 self._settings.bugs,
                 work,
                 asking,
-                elsewhere=known.elsewhere or {},
+                elsewhere=known.elsewhere,
                 told=self._told,
                 accept=accept,
                 unusable=self._unusable,
@@ -440,6 +438,7 @@ class Repository:
             attempt=finder.attempt,
             rung=finder.rung,
             tried=finder.tried,
+            elsewhere=await self._elsewhere(image, sources),
         )
 
     async def _clean_run(self, image: str, number: int = 0, shuffle: int | None = None) -> TestRun:

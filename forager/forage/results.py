@@ -132,8 +132,8 @@ class WorkBaseline(Record, frozen=True, tag="baseline"):
     """Of the ladder that gave it; empty if an agent did."""
     tried: dict[str, str] = msgspec.field(default_factory=dict)
     """Rungs that were tried."""
-    elsewhere: dict[str, dict[str, str]] | None = None
-    """Code that the image holds outside the working tree, too (`forager.forage.elsewhere`); None: not looked for."""
+    elsewhere: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    """Code that the image holds outside the working tree, too, see `forager.forage.elsewhere`."""
 
 
 class WorkMutant(Record, frozen=True, tag="mutant"):

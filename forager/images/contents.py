@@ -14,10 +14,11 @@ from functools import partial
 from typing import IO, Any
 
 from forager.errors import SandboxError
+from forager.sandbox import labels
+from forager.sandbox.engine import Engine
 
 PIECE = 64 * 1024**2
 """Bytes of a file that are held at a time, and of an archive's content that are looked at."""
-
 
 _BLOCK = 16 * 1024
 _UNPACKERS: dict[bytes, Callable[[], Any]] = {
@@ -26,6 +27,20 @@ _UNPACKERS: dict[bytes, Callable[[], Any]] = {
     b"\xfd7zXZ\0": lzma.LZMADecompressor,
 }
 """What unpacks a compressed file, by how it begins."""
+
+
+@contextlib.contextmanager
+def unstarted(engine: Engine, image: str, run: str) -> Iterator[str]:
+    """The id of a container of an image that is never started, to read its files from. `run` is what its labels say.
+
+    Raises what the SDK does; call it inside of `Engine.call`.
+    """
+    api: Any = engine.api
+    made = api.create_container(image, ["true"], entrypoint=[], labels=labels.labels(run, "", 3600.0))
+    try:
+        yield made["Id"]
+    finally:
+        api.remove_container(made["Id"], force=True, v=True)
 
 
 def files(chunks: Iterable[bytes]) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:

@@ -98,7 +98,7 @@ async def test_what_the_server_saw_is_what_is_kept(played: Played) -> None:
         ([{"bash": "true"}] * 9, {"steps": 4}, "step_limit"),
         ([{"bash": "true"}] * 9, {"tokens": 2000}, "token_limit"),
         ([{"bash": "seq 100000"}] * 9, {"context": 6000}, "context_limit"),
-        ([{"bash": "true"}] * 99, {"seconds": 0.5}, "time_limit"),
+        ([{"bash": "sleep 0.1"}] * 99, {"seconds": 0.5}, "time_limit"),
         ([{"bash": "sleep 60"}], {"seconds": 0.5}, "time_limit"),
         ([{"text": "Done, I believe."}] * 9, {}, "no_submission"),
         ([{"calls": [["bash", '{"command": "ls']]}] * 9, {}, "format_error"),

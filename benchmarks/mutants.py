@@ -20,6 +20,7 @@ from forager.forage.mutate import all_sites, sample
 from forager.forage.pipeline import forage
 from forager.forage.reach import Reach, make_reach
 from forager.forage.source import fetch_source
+from forager.forage.trying import Turns
 from forager.forage.validate import HASH_SEEDS, Suite, Verdict, run_suite
 from forager.images.environment import ensure_environment
 from forager.tasks import load_tasks
@@ -89,7 +90,7 @@ async def _judge(
 ) -> tuple[float, dict[Mutants, Verdict]]:
     """Seconds that all took, and the verdicts."""
     found: dict[Mutants, Verdict] = {}
-    judge = Judge(bench.engine, suite, baseline, sources, reach, asyncio.Semaphore(WORKERS), bench.run_label)
+    judge = Judge(bench.engine, suite, baseline, sources, reach, Turns(WORKERS), bench.run_label)
     began = time.perf_counter()
     await judge.verdicts(bugs, found.__setitem__)
     return time.perf_counter() - began, found

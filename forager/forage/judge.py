@@ -3,9 +3,9 @@
 With a map of which test runs which lines (`reach.py`), a mutant first runs only the tests that reach it. Most are
 settled by that. For the others the whole suite has to show that nothing else breaks, and it does so for several at
 once: up to `TOGETHER` mutants, all in one tree. A test that passes there passes with each, unless two make up for
-each other. Where others fail than those that were foreseen, each half of the mutants runs these, and so on, until it
-is known whose fault it is. Where that does not tell, or the suite does not reach its end, the mutants are parted and
-each half gets the whole suite again.
+each other. Where others fail than those that were foreseen, they run with the mutants of lines that run at import and
+with the rest, then with each half of those, and so on, until it is known whose fault it is. Where that does not tell,
+or the suite does not reach its end, the mutants are parted and each half gets the whole suite again.
 
 Every mutant that a test tells also runs its own tests a second time, alone, under another `PYTHONHASHSEED`, and with
 them those that others break. So a test in FAIL_TO_PASS failed twice with the mutant alone and did not pass in the
@@ -31,7 +31,7 @@ from forager.evaluate.testrun import TestRun, file_of
 from forager.forage.baseline import Baseline
 from forager.forage.mutate import Mutant, apply_all, overlap
 from forager.forage.reach import Reach, Selection, select
-from forager.forage.trying import at_once
+from forager.forage.trying import Turns, at_once
 from forager.forage.validate import (
     HASH_SEEDS,
     MOST_FAILING,
@@ -72,8 +72,10 @@ steady = tenacity.retry(
 class _Open:
     """A bug on its way to a verdict, beside others."""
 
-    def __init__(self, mutants: Mutants) -> None:
+    def __init__(self, mutants: Mutants, *, shared: bool) -> None:
         self.mutants = mutants
+        self.shared = shared
+        """Whether any test may depend on it."""
         self.own: frozenset[str] = frozenset()
         """The tests that reach it, or stand for those that may depend on it."""
         self.failing: frozenset[str] = frozenset()
@@ -124,6 +126,12 @@ def _halves(group: Sequence[_Open]) -> list[Sequence[_Open]]:
     return [group[:half], group[half:]]
 
 
+def _suspects(group: Sequence[_Open]) -> list[Sequence[_Open]]:
+    """Two parts of a group: the bugs that most likely break what nobody foresaw, and the others; or halves."""
+    parts = [[bug for bug in group if bug.shared is shared] for shared in (True, False)]
+    return list(parts) if all(parts) else _halves(group)
+
+
 def _places(group: Sequence[_Open]) -> Mutants:
     return tuple(mutant for bug in group for mutant in bug.mutants)
 
@@ -163,7 +171,7 @@ class Judge:
         baseline: Baseline,
         sources: Mapping[str, bytes],
         reach: Reach | None,
-        slots: asyncio.Semaphore,
+        slots: Turns,
         attempt: str = "",
     ) -> None:
         self._engine = engine
@@ -190,15 +198,17 @@ class Judge:
         """
         found = await at_once(self._open(mutants, tell) for mutants in bugs)
         groups = grouped([bug for bug in found if isinstance(bug, _Open)])
-        confirmed = [asyncio.ensure_future(self._together(group)) for group in groups]
+        confirmed = [asyncio.ensure_future(self._confirm(group)) for group in groups]
+        lonely = [asyncio.ensure_future(self._lonely(_foreseen(group))) for group in groups]
 
-        async def finish(bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[frozenset[str]]) -> None:
-            tell(bug.mutants, await self._finish(bug, group, confirmed))
+        async def finish(bug: _Open, n: int) -> None:
+            tell(bug.mutants, await self._finish(bug, _foreseen(groups[n]), confirmed[n], lonely[n]))
 
-        await at_once([  # runs of the whole suite come first
+        await at_once([  # what others wait for comes first
             *confirmed,
+            *lonely,
             *(self._alone(mutants, tell) for mutants, bug in zip(bugs, found, strict=True) if bug is None),
-            *(finish(bug, group, done) for group, done in zip(groups, confirmed, strict=True) for bug in group),
+            *(finish(bug, n) for n, group in enumerate(groups) for bug in group),
         ])  # fmt: skip
 
     async def _open(self, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> _Open | Verdict | None:
@@ -214,7 +224,7 @@ class Judge:
         selection = self._select(mutants)
         if selection is None:
             return None
-        bug, passes = _Open(mutants), False
+        bug, passes = _Open(mutants, shared=selection.shared), False
         if selection.tests:
             run = await self._run(mutants, selection.tests, self._limit(selection.tests))
             if isinstance(run, Verdict):
@@ -280,17 +290,11 @@ class Judge:
             )
         tell(mutants, verdict)
 
-    async def _together(self, group: Sequence[_Open]) -> frozenset[str]:
-        """Note what the whole suite tells of each bug of a group. Returns tests that fail on the clean code, too,
-        where they run without others: that they fail alone tells of no bug."""
-        await self._confirm(group)
-        likely = _foreseen(group)
-        return likely - await self._clean(likely)
-
-    async def _clean(self, tests: frozenset[str]) -> frozenset[str]:
-        """Which of some tests pass on the clean code, without the others; all, where that cannot be told."""
+    async def _lonely(self, tests: frozenset[str]) -> frozenset[str]:
+        """Which of some tests fail on the clean code, too, where they run without the others: that they fail alone
+        tells of no bug. None, where that cannot be told."""
         run = await self._run((), self._ordered(tests), self._baseline.limit) if tests else None
-        return _passed(run, tests) if isinstance(run, TestRun) else tests
+        return tests - _passed(run, tests) if isinstance(run, TestRun) else frozenset()
 
     async def _confirm(self, group: Sequence[_Open]) -> None:
         """Note what the whole suite tells of a group, and of each half of it where that does not reach its end or
@@ -318,14 +322,14 @@ class Judge:
     async def _blame(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> frozenset[str]:
         """Which of the `odd` tests, which nobody foresaw to fail, a bug of the group breaks alone; what is told of
         these is noted. `own`: they run after the tests that reach the bugs, as in the whole suite."""
-        told = await self._try_halves(group, odd, own=own)
+        told = await self._try_parts(group, odd, own=own)
         broken = _union(part.tests - _passed(part.run, part.tests) for part in told if len(part.group) == 1)
         for part in told:
             _note(part.group, part.run, part.tests & broken)
         return broken
 
     async def _try(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> list[_Part]:
-        """Runs of the `odd` tests: with all of a group, and while some fail with each half of it, and so on."""
+        """Runs of the `odd` tests: with all of a group, and while some fail with each part of it, and so on."""
         tests = odd | _union(bug.own for bug in group) if own else odd
         run = await self._run(
             _places(group), self._ordered(tests), self._baseline.limit, most=MOST_FAILING * len(group)
@@ -334,29 +338,35 @@ class Judge:
             run = TestRun()
         told = [_Part(group, odd, run)]
         if len(group) > 1 and (left := odd - _passed(run, odd)):
-            told += await self._try_halves(group, left, own=own)
+            told += await self._try_parts(group, left, own=own)
         return told
 
-    async def _try_halves(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> list[_Part]:
-        halves = await at_once(self._try(half, odd, own=own) for half in _halves(group))
-        return [part for parts in halves for part in parts]
+    async def _try_parts(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> list[_Part]:
+        parts = await at_once(self._try(part, odd, own=own) for part in _suspects(group))
+        return [part for told in parts for part in told]
 
-    async def _finish(self, bug: _Open, group: Sequence[_Open], confirmed: asyncio.Future[frozenset[str]]) -> Verdict:
+    async def _finish(
+        self,
+        bug: _Open,
+        foreseen: frozenset[str],
+        confirmed: asyncio.Future[None],
+        lonely: asyncio.Future[frozenset[str]],
+    ) -> Verdict:
         """The verdict, after a second run of the bug's own tests, alone, with those that others of its group break:
-        these are not expected to pass in the whole suite. What did not pass in either runs last."""
-        foreseen = _foreseen(group)
-        if not bug.failing:
+        these, the `foreseen`, are not expected to pass in the whole suite. Tests that pass in none of these run once
+        more."""
+        if not bug.failing and not self._missed(bug) & foreseen:
             await confirmed  # most likely it survives, and nothing is to be seen twice
             if bug.unfit is None and self._passing == self._seen_passing(bug):
                 return Verdict(reason="survived", runs=len(bug.evidence), seconds=bug.seconds)
         second = await self._again(bug, bug.own | foreseen)
-        lonely = await confirmed
+        await confirmed
         if bug.unfit is not None:
             return bug.unfit
         if isinstance(second, Verdict):
             return second
         told = _union(tests for tests, _ in bug.evidence)
-        missed = self._passing - self._seen_passing(bug) - bug.own
+        missed = self._missed(bug)
         others = (missed & foreseen) - told
         _note([bug], second, bug.own | others)
         odd = missed - _passed(second, others)
@@ -365,7 +375,11 @@ class Judge:
             if isinstance(last, Verdict):
                 return last
             _note([bug], last, bug.own | missed)
-        return self._verdict(bug, (bug.own | odd) - lonely)
+        return self._verdict(bug, (bug.own | odd) - await lonely)
+
+    def _missed(self, bug: _Open) -> frozenset[str]:
+        """Tests, none of its own, that were not seen to pass with a bug."""
+        return self._passing - self._seen_passing(bug) - bug.own
 
     def _seen_passing(self, bug: _Open) -> frozenset[str]:
         return _union(_passed(run, tests) for tests, run in bug.evidence) & self._passing
@@ -393,7 +407,7 @@ class Judge:
         self, mutants: Mutants, tests: Sequence[str], limit: float, *, second: bool = False, most: int = MOST_FAILING
     ) -> TestRun | Verdict:
         """One run with these mutants in the tree; a verdict where it shows that no task comes of them."""
-        async with self._slots:
+        async with self._slots.patiently() if second else self._slots:
             try:
                 run = await steady(run_suite)(
                     self._engine,

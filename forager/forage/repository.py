@@ -45,7 +45,7 @@ from forager.forage.results import ForageDirectory, RepositoryRecord, Stage, Wor
 from forager.forage.rewrite import Rejection
 from forager.forage.source import Source, fetch_source
 from forager.forage.statement import Detail
-from forager.forage.trying import at_once
+from forager.forage.trying import Turns, at_once
 from forager.forage.validate import (
     HASH_SEEDS,
     Suite,
@@ -105,7 +105,7 @@ class Slots:
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self.repositories = asyncio.Semaphore(2 * workers)  # some build or compute while others test
-        self.tests = asyncio.Semaphore(workers)
+        self.tests = Turns(workers)
         self.agents = asyncio.Semaphore(workers)  # what they hand in takes the other slots
         self.builds = asyncio.Semaphore(workers)
 

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 V = TypeVar("V")
+
+
+class Turns(asyncio.Semaphore):
+    """A semaphore with a way in for the patient: at most `value` of them are in its queue at a time, so others
+    never wait for more."""
+
+    def __init__(self, value: int) -> None:
+        super().__init__(value)
+        self._patient = asyncio.Semaphore(value)
+
+    @asynccontextmanager
+    async def patiently(self) -> AsyncIterator[None]:
+        """Hold the semaphore, as `async with` it does."""
+        async with self._patient, self:
+            yield
 
 
 async def at_once(jobs: Iterable[Awaitable[T]]) -> list[T]:

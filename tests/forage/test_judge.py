@@ -12,6 +12,7 @@ from forager.forage.baseline import Baseline
 from forager.forage.judge import Judge, Mutants
 from forager.forage.mutate import Mutant
 from forager.forage.reach import Reach, make_reach
+from forager.forage.trying import Turns
 from forager.forage.validate import Suite, Verdict
 from forager.images.layer import add_layer
 from forager.images.task import TaskImage
@@ -37,7 +38,7 @@ def mutant(package: Package, before: bytes, after: str) -> Mutant:
 
 async def judged(engine: Engine, package: Package, reach: Reach | None, bugs: list[Mutants]) -> list[Verdict]:
     found: dict[Mutants, Verdict] = {}
-    judge = Judge(engine, package.suite, package.baseline, package.sources, reach, asyncio.Semaphore(2))
+    judge = Judge(engine, package.suite, package.baseline, package.sources, reach, Turns(2))
     await judge.verdicts(bugs, found.__setitem__)
     return [found[bug] for bug in bugs]
 
@@ -119,7 +120,7 @@ async def judged_together(
         ]
         found: dict[Mutants, Verdict] = {}
         baseline = Baseline(passing=tests, seconds=1.0)
-        judge = Judge(engine, Suite(image=tag), baseline, {"calc/core.py": clean}, reach, asyncio.Semaphore(2))
+        judge = Judge(engine, Suite(image=tag), baseline, {"calc/core.py": clean}, reach, Turns(2))
         await judge.verdicts(bugs, found.__setitem__)
     finally:
         engine.client.images.remove(tag, force=True)

@@ -21,6 +21,7 @@ from forager.forage.baseline import Baseline
 from forager.forage.judge import Judge, Mutants
 from forager.forage.mutate import Mutant
 from forager.forage.reach import Selection
+from forager.forage.trying import Turns
 from forager.forage.validate import Suite, Verdict
 
 TESTS = tuple(f"m{n // 3}.py::t{n}" for n in range(8))
@@ -39,8 +40,11 @@ class World(NamedTuple):
     crashing: set[frozenset[str]]
     needs: dict[str, str]
     """Tests that fail where they run without another."""
+    ran: list[frozenset[str]]
+    """The bugs of each run."""
 
     def run(self, bugs: frozenset[str], tests: Sequence[str]) -> TestRun:
+        self.ran.append(bugs)
         if any(pair <= bugs for pair in self.crashing):
             return TestRun(exit_code=139)
         broken: set[str] = set().union(*(self.breaks[bug] for bug in bugs))
@@ -55,7 +59,7 @@ class World(NamedTuple):
 def made_up(seed: int, kind: str) -> World:
     chance = random.Random(seed)
     names = "ABCDEFG"[: chance.randint(2, 7)]
-    world = World({}, {}, set(), {}, set(), {})
+    world = World({}, {}, set(), {}, set(), {}, [])
     for name in names:
         own = chance.sample(TESTS, chance.choice((0, 1, 2, 3, 4)))
         world.own[name] = set(own)
@@ -95,9 +99,9 @@ def judged(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
         patched.setattr(Judge, "_limit", lambda _self, _selection: 10.0)
         baseline = Baseline(passing=TESTS, seconds=1.0)
         engine: Any = None
-        judge = Judge(engine, Suite(image=""), baseline, {}, None, asyncio.Semaphore(2))
+        judge = Judge(engine, Suite(image=""), baseline, {}, None, Turns(2))
         bugs = [
-            (Mutant(operator=name, file="f", function="", line=1, start=n, end=n + 1, text=""),)
+            (Mutant(operator=name, file="f", function="", line=1, start=3 * n, end=3 * n + 1, text=""),)
             for n, name in enumerate(world.own)
         ]
         found: dict[str, Verdict] = {}
@@ -127,3 +131,19 @@ def test_no_list_ever_holds_a_test_that_does_not_belong_there(kind: str, monkeyp
             lost["judged"] += 1
     assert lost["wrong"] <= 0.01 * lost["judged"], lost  # with a test that fails alone and that another bug breaks
     assert lost["tests"] + lost["bugs"] <= (0 if kind in ("plain", "crash") else 0.3) * lost["judged"], lost
+
+
+def test_few_runs_tell_of_many_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = "ABCDEFGHIJKLMNOP"
+    world = World({n: set() for n in names}, {n: set() for n in names}, set(names), {}, set(), {}, [])
+    assert {verdict.reason for verdict in judged(world, monkeypatch).values()} == {"survived"}
+    assert len(world.ran) == 16 + 1  # one run shows that anything works, the whole suite is run once for all
+
+    own = {n: {TESTS[k % 4]} for k, n in enumerate(names)}
+    world = World(own, {**own, "F": {TESTS[7]}}, {"F"}, {}, set(), {}, [])
+    found = judged(world, monkeypatch)
+    assert {verdict.reason for verdict in found.values()} == {"valid"}
+    assert found["F"].fail_to_pass == (TESTS[7],)
+    # F, of which no test of its own tells, is found at once: with it, and with all others
+    assert [len(bugs) for bugs in world.ran if len(bugs) > 1] == [16, 15]
+    assert sum(bugs == {"F"} for bugs in world.ran) <= 5

@@ -107,7 +107,7 @@ def read_failure(test: str, text: str, sources: Mapping[str, bytes]) -> Failure:
         subject=_subject(statement, sources.get(name, b"")),
         message=clean("\n".join(error)),
     )
-    return _classify(common, error, statement)
+    return _classify(common, error, statement, function)
 
 
 def _known(path: str, sources: Mapping[str, bytes]) -> str:
@@ -139,7 +139,7 @@ def _values(lines: list[str], statement: ast.stmt | None, function: _Function | 
     if statement is None or function is None:
         return []
     arguments = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
-    loaded = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    loaded = _names(statement)
     assigned = {
         target.id
         for node in ast.walk(function)
@@ -147,7 +147,7 @@ def _values(lines: list[str], statement: ast.stmt | None, function: _Function | 
         for target in ast.walk(ast.Tuple(elts=node.targets, ctx=ast.Store()))
         if isinstance(target, ast.Name)
     }
-    used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+    used = _names(function)
     wanted = ((arguments & used) | loaded) - assigned - {"self", "cls", "request"}
     values = {
         match["name"]: match["value"]
@@ -191,14 +191,14 @@ def _error_lines(lines: list[str]) -> list[str]:
     return textwrap.dedent("\n".join(marked)).split("\n") if marked else []
 
 
-def _classify(failure: Failure, error: list[str], statement: ast.stmt | None) -> Failure:
+def _classify(failure: Failure, error: list[str], statement: ast.stmt | None, function: _Function | None) -> Failure:
     first = error[0] if error else ""
     if match := _NOT_RAISED.fullmatch(first):
         name = re.sub(r"<class '([\w.]+)'>", r"\1", match["a"] or match["b"])
         return replace(failure, kind="not_raised", expected=clean(name))
     if first.startswith(("assert ", "AssertionError", "Failed")):
         where = next((m for line in error if (m := _WHERE.fullmatch(line))), None)
-        expected, got = _sides(error, statement)
+        expected, got = _sides(error, statement, function)
         call = where["call"] if where and where["value"] == got else ""
         return replace(failure, kind="wrong", expected=clean(expected), got=clean(got), call=clean(call))
     if match := _RAISED.fullmatch(first):
@@ -207,7 +207,7 @@ def _classify(failure: Failure, error: list[str], statement: ast.stmt | None) ->
     return failure
 
 
-def _sides(error: list[str], statement: ast.stmt | None) -> tuple[str, str]:
+def _sides(error: list[str], statement: ast.stmt | None, function: _Function | None) -> tuple[str, str]:
     """What was expected and what came, from `assert GOT == EXPECTED` with values. Empty where that is not sure."""
     line = next((line for line in error if line.removeprefix("AssertionError: ").startswith("assert ")), "")
     text = line.removeprefix("AssertionError: ")
@@ -216,9 +216,34 @@ def _sides(error: list[str], statement: ast.stmt | None) -> tuple[str, str]:
         return "", ""
     left, right = (ast.get_source_segment(text, side) or "" for side in (shown.left, shown.comparators[0]))
     written = _compare(statement)
-    if written is not None and _calls(written.comparators[0]) and not _calls(written.left):
+    if written is not None and _reversed(written.left, written.comparators[0], function):
         return left, right
     return right, left
+
+
+def _reversed(left: ast.expr, right: ast.expr, function: _Function | None) -> bool:
+    """Whether an `assert left == right` is written with what is expected first."""
+    if _is_wanted(left) or _is_wanted(right):
+        return not _is_wanted(right)
+    if not _calls(right) or _calls(left):
+        return False
+    if isinstance(left, ast.BinOp):
+        return isinstance(right, ast.Call)
+    names = _names(left)
+    return not any(  # a name for what the test has called stands for a result, too
+        isinstance(node, ast.Assign) and _calls(node.value) and names & _names(*node.targets)
+        for node in (ast.walk(function) if function is not None else ())
+    )
+
+
+def _is_wanted(side: ast.expr) -> bool:
+    """Whether a side is a literal, or is called what is expected."""
+    names = _names(side)
+    return not _calls(side) and (not names or any(name.startswith(("expect", "want")) for name in names))
+
+
+def _names(*nodes: ast.AST) -> set[str]:
+    return {child.id for node in nodes for child in ast.walk(node) if isinstance(child, ast.Name)}
 
 
 def _compare(statement: ast.stmt | None) -> ast.Compare | None:
@@ -288,7 +313,7 @@ def _subject(statement: ast.stmt | None, source: bytes) -> str:
     for name in names:
         if re.fullmatch(r"[A-Za-z_][\w.]*", name) and not _HELPERS.fullmatch(name):
             return name
-    compared = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    compared = _names(statement)
     bound = [
         node
         for node in ast.walk(_parse(source) or ast.Module(body=[], type_ignores=[]))

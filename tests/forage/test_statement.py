@@ -37,6 +37,9 @@ def chain(x):
 
 def same(x):
     return object()
+
+class Text(str):
+    pass
 '''
 TESTS = """
 import unittest
@@ -44,7 +47,7 @@ import unittest
 import pytest
 
 import pkg
-from pkg import add, chain, fail, same
+from pkg import Text, add, chain, fail, same
 
 @pytest.mark.parametrize("value, expected", [(1, 4), (2, [1, 2])])
 def test_param(value, expected):
@@ -69,6 +72,26 @@ def test_bound_name():
 
 def test_expected_first():
     assert 5 == add(1)
+
+def test_own_operator():
+    a, b = Text("a"), Text("b")
+    assert a + b == str(a) + " " + str(b)
+
+def test_both_called():
+    result = add(1)
+    assert result == Text("b")
+
+def test_expected_called():
+    expected = Text("b")
+    assert expected == add(1)
+
+def test_expected_bound():
+    expected, result = 5, add(1)
+    assert expected == result
+
+def test_expected_given():
+    expected, text = 2, 5
+    assert add(expected) == text
 
 class TestUnit(unittest.TestCase):
     def test_equal(self):
@@ -138,6 +161,11 @@ def texts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         ("test_chained", {"kind": "raised", "subject": "chain", "got": "KeyError: 'k'"}),
         ("test_bound_name", {"subject": "add", "expected": "{'a': 1}", "got": "3"}),
         ("test_expected_first", {"kind": "wrong", "expected": "5", "got": "3", "call": "add(1)"}),
+        ("test_own_operator", {"expected": "'a b'", "got": "'ab'"}),
+        ("test_both_called", {"expected": "'b'", "got": "3"}),
+        ("test_expected_called", {"expected": "'b'", "got": "3"}),
+        ("test_expected_bound", {"expected": "5", "got": "3"}),
+        ("test_expected_given", {"expected": "5", "got": "4"}),
         ("TestUnit::test_equal", {"kind": "wrong", "message": "AssertionError: 3 != 4"}),
         ("TestUnit::test_not_raised", {"kind": "not_raised", "expected": "TypeError"}),
         ("test_loop", {"values": "number = 5", "expected": "8", "got": "7"}),

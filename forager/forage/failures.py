@@ -6,6 +6,7 @@ The text comes out of a container, so it is taken as hostile: bounded, cleaned, 
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import textwrap
 import warnings
@@ -299,10 +300,12 @@ def _statement(source: bytes, line: int) -> tuple[ast.stmt | None, _Function | N
 
 
 _HELPERS = re.compile(
-    r"(pytest|self|unittest|mock|re|math|copy|pickle|json|itertools|operator|collections|datetime|time|os|sys)\..*"
-    r"|isinstance|len|list|set|dict|tuple|str|repr|int|float|bool|sorted|next|iter|type|hasattr|getattr|all|any"
-    r"|range|map|filter|zip|sum|min|max|abs|bytes|print|callable|issubclass|id|hash|vars|dir|super|enumerate|reversed"
+    r"(pytest|self|unittest|mock|re|math|copy|pickle|json|itertools|operator|collections|datetime|time|os|sys"
+    r"|capsys|capfd|caplog|monkeypatch|tmp_path|tmpdir)\..*"
+    r"|.*\.([lr]?strip|startswith|endswith|splitlines)"
+    rf"|{'|'.join(vars(builtins))}"
 )
+"""Calls that no test is about."""
 
 
 def _subject(statement: ast.stmt | None, source: bytes) -> str:

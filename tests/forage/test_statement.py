@@ -93,6 +93,10 @@ def test_expected_given():
     expected, text = 2, 5
     assert add(expected) == text
 
+def test_helpers_called():
+    result = add(1)
+    assert str(result).strip() == "4"
+
 class TestUnit(unittest.TestCase):
     def test_equal(self):
         self.assertEqual(add(1), 4)
@@ -166,6 +170,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         ("test_expected_called", {"expected": "'b'", "got": "3"}),
         ("test_expected_bound", {"expected": "5", "got": "3"}),
         ("test_expected_given", {"expected": "5", "got": "4"}),
+        ("test_helpers_called", {"subject": "add", "expected": "'4'", "got": "'3'"}),
         ("TestUnit::test_equal", {"kind": "wrong", "message": "AssertionError: 3 != 4"}),
         ("TestUnit::test_not_raised", {"kind": "not_raised", "expected": "TypeError"}),
         ("test_loop", {"values": "number = 5", "expected": "8", "got": "7"}),

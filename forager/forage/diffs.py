@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 
 CONTEXT = 3
+EXACT_COST = 1_000_000
+"""Pairs of equal lines from which on frequent lines are disregarded: `difflib` looks at each pair many times."""
 
 
 def unified(path: str, before: bytes, after: bytes) -> str:
@@ -13,13 +16,16 @@ def unified(path: str, before: bytes, after: bytes) -> str:
     if old == new:
         return ""
     # Not `difflib.unified_diff`: in long files it disregards frequent lines, and takes one of two functions that are
-    # much alike for the other. Without that it is slow, so it sees only what lies between the first and last change.
+    # much alike for the other. Without that it is slow, so it sees only what lies between the first and last change,
+    # and very repetitive files as they are.
     head = _common(old, new)
     tail = _common(old[head:][::-1], new[head:][::-1])
     start, rest = max(0, head - CONTEXT), max(0, tail - CONTEXT)
     old, new = old[start : len(old) - rest], new[start : len(new) - rest]
     text = f"diff --git a/{path} b/{path}\n--- a/{path}\n+++ b/{path}\n"
-    for hunk in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(CONTEXT):
+    counts = Counter(new)
+    repetitive = sum(counts[line] for line in old) > EXACT_COST
+    for hunk in difflib.SequenceMatcher(None, old, new, autojunk=repetitive).get_grouped_opcodes(CONTEXT):
         (_, i, _, j, _), (_, _, i_end, _, j_end) = hunk[0], hunk[-1]
         text += f"@@ -{_range(start + i, i_end - i)} +{_range(start + j, j_end - j)} @@\n"
         for kind, i, i_end, j, j_end in hunk:

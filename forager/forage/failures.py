@@ -10,11 +10,12 @@ import builtins
 import re
 import textwrap
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from msgspec.structs import replace
 
+from forager.forage.sides import calls_in, is_reversed, names_in
 from forager.records import Record
 
 LINES, WIDTH = 24, 160
@@ -105,7 +106,7 @@ def read_failure(test: str, text: str, sources: Mapping[str, bytes]) -> Failure:
         test=test,
         code=clean(code),
         values=clean(", ".join(_values(frame.lines, statement, function))),
-        subject=_subject(statement, sources.get(name, b"")),
+        subject=_subject(statement, function, sources.get(name, b"")),
         message=clean("\n".join(error)),
     )
     return _classify(common, error, statement, function)
@@ -140,7 +141,7 @@ def _values(lines: list[str], statement: ast.stmt | None, function: _Function | 
     if statement is None or function is None:
         return []
     arguments = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
-    loaded = _names(statement)
+    loaded = names_in(statement)
     assigned = {
         target.id
         for node in ast.walk(function)
@@ -148,7 +149,7 @@ def _values(lines: list[str], statement: ast.stmt | None, function: _Function | 
         for target in ast.walk(ast.Tuple(elts=node.targets, ctx=ast.Store()))
         if isinstance(target, ast.Name)
     }
-    used = _names(function)
+    used = names_in(function)
     wanted = ((arguments & used) | loaded) - assigned - {"self", "cls", "request"}
     values = {
         match["name"]: match["value"]
@@ -180,7 +181,7 @@ def _doctest(test: str, lines: list[str]) -> Failure | None:
         kind="wrong",
         test=test,
         code=clean(code),
-        subject=_subject(statement, b""),
+        subject=_subject(statement, None, b""),
         expected=clean(textwrap.dedent("\n".join(lines[expected + 1 : got]))),
         got=clean(textwrap.dedent("\n".join(lines[got + 1 : end]))),
     )
@@ -217,34 +218,9 @@ def _sides(error: list[str], statement: ast.stmt | None, function: _Function | N
         return "", ""
     left, right = (ast.get_source_segment(text, side) or "" for side in (shown.left, shown.comparators[0]))
     written = _compare(statement)
-    if written is not None and _reversed(written.left, written.comparators[0], function):
+    if written is not None and is_reversed(written.left, written.comparators[0], function):
         return left, right
     return right, left
-
-
-def _reversed(left: ast.expr, right: ast.expr, function: _Function | None) -> bool:
-    """Whether an `assert left == right` is written with what is expected first."""
-    if _is_wanted(left) or _is_wanted(right):
-        return not _is_wanted(right)
-    if not _calls(right) or _calls(left):
-        return False
-    if isinstance(left, ast.BinOp):
-        return isinstance(right, ast.Call)
-    names = _names(left)
-    return not any(  # a name for what the test has called stands for a result, too
-        isinstance(node, ast.Assign) and _calls(node.value) and names & _names(*node.targets)
-        for node in (ast.walk(function) if function is not None else ())
-    )
-
-
-def _is_wanted(side: ast.expr) -> bool:
-    """Whether a side is a literal, or is called what is expected."""
-    names = _names(side)
-    return not _calls(side) and (not names or any(name.startswith(("expect", "want")) for name in names))
-
-
-def _names(*nodes: ast.AST) -> set[str]:
-    return {child.id for node in nodes for child in ast.walk(node) if isinstance(child, ast.Name)}
 
 
 def _compare(statement: ast.stmt | None) -> ast.Compare | None:
@@ -254,10 +230,6 @@ def _compare(statement: ast.stmt | None) -> ast.Compare | None:
         if len(compare.ops) == 1 and isinstance(compare.ops[0], ast.Eq | ast.Is):
             return compare
     return None
-
-
-def _calls(node: ast.AST) -> list[ast.Call]:
-    return [child for child in ast.walk(node) if isinstance(child, ast.Call)]
 
 
 def _parse(source: str | bytes) -> ast.Module | None:
@@ -303,31 +275,38 @@ _HELPERS = re.compile(
     r"(pytest|self|unittest|mock|re|math|copy|pickle|json|itertools|operator|collections|datetime|time|os|sys"
     r"|capsys|capfd|caplog|monkeypatch|tmp_path|tmpdir)\..*"
     r"|.*\.([lr]?strip|startswith|endswith|splitlines)"
-    rf"|{'|'.join(vars(builtins))}"
 )
-"""Calls that no test is about."""
+"""Calls that no test is about; nor is one about what is built in."""
 
 
-def _subject(statement: ast.stmt | None, source: bytes) -> str:
-    """The dotted name of what a statement calls; where it only compares a name, of the call that bound the name."""
+def _subject(statement: ast.stmt | None, function: _Function | None, source: bytes) -> str:
+    """The dotted name of what a statement calls, on the side of a comparison that is the result at first; where that
+    is only a name, of the call that bound it."""
     if statement is None:
         return ""
-    names = [ast.unparse(call.func) for call in sorted(_calls(statement), key=lambda c: (c.lineno, c.col_offset))]
-    for name in names:
-        if re.fullmatch(r"[A-Za-z_][\w.]*", name) and not _HELPERS.fullmatch(name):
-            return name
-    compared = _names(statement)
-    bound = [
-        node
-        for node in ast.walk(_parse(source) or ast.Module(body=[], type_ignores=[]))
-        if isinstance(node, ast.Assign)
-        and node.lineno < statement.lineno
-        and statement.lineno - node.lineno < LINES
-        and any(isinstance(target, ast.Name) and target.id in compared for target in node.targets)
+    tree = _parse(source) or ast.Module(body=[], type_ignores=[])
+    imported = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    before = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Assign) and 0 < statement.lineno - node.lineno < LINES
     ]
-    for node in sorted(bound, key=lambda node: -node.lineno):
-        if isinstance(node.value, ast.Call):
-            name = ast.unparse(node.value.func)
-            if re.fullmatch(r"[A-Za-z_][\w.]*", name) and not _HELPERS.fullmatch(name):
-                return name
-    return ""
+
+    def subjects(part: ast.AST) -> Iterator[str]:
+        calls = sorted(calls_in(part), key=lambda call: (call.lineno, call.col_offset))
+        names = names_in(part)
+        bound = [node for node in before if any(isinstance(t, ast.Name) and t.id in names for t in node.targets)]
+        calls += [n.value for n in sorted(bound, key=lambda n: -n.lineno) if isinstance(n.value, ast.Call)]
+        for name in (ast.unparse(call.func) for call in calls):
+            built_in = name in vars(builtins) and name not in imported
+            if re.fullmatch(r"[A-Za-z_][\w.]*", name) and not built_in and not _HELPERS.fullmatch(name):
+                yield name
+
+    parts: list[ast.AST] = [statement]
+    if (written := _compare(statement)) is not None:
+        left, right = written.left, written.comparators[0]
+        parts.insert(0, right if is_reversed(left, right, function) else left)
+    return next((name for part in parts for name in subjects(part)), "")

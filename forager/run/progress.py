@@ -109,7 +109,7 @@ class PlainProgress(_Lines):
 
     def start(self, title: str, total: int, done: int = 0) -> None:
         super().start(title, total, done)
-        self._write(f"{one_line(title)}: {total} to do" + (f", {done} done before" if done else ""))
+        self._write(f"{one_line(title)}: {total - done} to do" + (f", {done} done before" if done else ""))
 
     def end(self, worker: int, ended: Ended) -> None:
         if ended.again is None:

@@ -40,6 +40,9 @@ def same(x):
 
 class Text(str):
     pass
+
+def format(x):
+    return "y"
 '''
 TESTS = """
 import unittest
@@ -47,7 +50,7 @@ import unittest
 import pytest
 
 import pkg
-from pkg import Text, add, chain, fail, same
+from pkg import Text, add, chain, fail, format, same
 
 @pytest.mark.parametrize("value, expected", [(1, 4), (2, [1, 2])])
 def test_param(value, expected):
@@ -96,6 +99,13 @@ def test_expected_given():
 def test_helpers_called():
     result = add(1)
     assert str(result).strip() == "4"
+
+def test_class_of_the_expected():
+    result = add(1)
+    assert result == Text("b")
+
+def test_named_like_a_builtin():
+    assert format(1) == "x"
 
 class TestUnit(unittest.TestCase):
     def test_equal(self):
@@ -171,6 +181,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         ("test_expected_bound", {"expected": "5", "got": "3"}),
         ("test_expected_given", {"expected": "5", "got": "4"}),
         ("test_helpers_called", {"subject": "add", "expected": "'4'", "got": "'3'"}),
+        ("test_class_of_the_expected", {"subject": "add"}),
+        ("test_named_like_a_builtin", {"subject": "format"}),
         ("TestUnit::test_equal", {"kind": "wrong", "message": "AssertionError: 3 != 4"}),
         ("TestUnit::test_not_raised", {"kind": "not_raised", "expected": "TypeError"}),
         ("test_loop", {"values": "number = 5", "expected": "8", "got": "7"}),

@@ -37,7 +37,7 @@ def test_plain_lines_one_for_each_end() -> None:
     progress.end(1, Ended(id="b#0", status="sandbox_error", detail="gone", failed=True))
     progress.close()
     lines = out.getvalue().splitlines()
-    assert lines[0] == "search on 4 tasks: 4 to do, 1 done before"
+    assert lines[0] == "search on 4 tasks: 3 to do, 1 done before"
     assert lines[1].startswith("[2/4] itsdangerous__signer") and lines[1].endswith(
         "#0 submitted resolved 14 steps 8.2 s"
     )

@@ -11,6 +11,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Literal
 
 from msgspec.structs import replace
@@ -241,6 +242,12 @@ def _parse(source: str | bytes) -> ast.Module | None:
             return None
 
 
+@lru_cache(maxsize=8)
+def _parse_file(source: bytes) -> ast.Module | None:
+    """A test file, which many failures of one bug are in; not to be changed."""
+    return _parse(source)
+
+
 def _parse_statement(text: str) -> ast.stmt | None:
     tree = _parse(text)
     return tree.body[0] if tree is not None and len(tree.body) == 1 else None
@@ -248,7 +255,7 @@ def _parse_statement(text: str) -> ast.stmt | None:
 
 def _statement(source: bytes, line: int) -> tuple[ast.stmt | None, _Function | None, str]:
     """The statement at a line of a test file, its function, and the code from the function's start to its end."""
-    tree = _parse(source)
+    tree = _parse_file(source)
     if tree is None or not line:
         return None, None, ""
     around = [
@@ -284,29 +291,33 @@ def _subject(statement: ast.stmt | None, function: _Function | None, source: byt
     is only a name, of the call that bound it."""
     if statement is None:
         return ""
-    tree = _parse(source) or ast.Module(body=[], type_ignores=[])
-    imported = {
-        alias.asname or alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    before = [
-        node for node in ast.walk(tree) if isinstance(node, ast.Assign) and 0 < statement.lineno - node.lineno < LINES
-    ]
+    file = _parse_file(source) or ast.Module(body=[], type_ignores=[])
 
-    def subjects(part: ast.AST) -> Iterator[str]:
-        calls = sorted(calls_in(part), key=lambda call: (call.lineno, call.col_offset))
+    def calls(part: ast.AST) -> Iterator[ast.Call]:
+        yield from sorted(calls_in(part), key=lambda call: (call.lineno, call.col_offset))
         names = names_in(part)
-        bound = [node for node in before if any(isinstance(t, ast.Name) and t.id in names for t in node.targets)]
-        calls += [n.value for n in sorted(bound, key=lambda n: -n.lineno) if isinstance(n.value, ast.Call)]
-        for name in (ast.unparse(call.func) for call in calls):
-            built_in = name in vars(builtins) and name not in imported
-            if re.fullmatch(r"[A-Za-z_][\w.]*", name) and not built_in and not _HELPERS.fullmatch(name):
-                yield name
+        bound = [
+            node
+            for node in ast.walk(file)
+            if isinstance(node, ast.Assign)
+            and 0 < statement.lineno - node.lineno < LINES
+            and any(isinstance(target, ast.Name) and target.id in names for target in node.targets)
+        ]
+        yield from (n.value for n in sorted(bound, key=lambda n: -n.lineno) if isinstance(n.value, ast.Call))
+
+    def is_subject(name: str) -> bool:
+        if not re.fullmatch(r"[A-Za-z_][\w.]*", name) or _HELPERS.fullmatch(name):
+            return False
+        return name not in vars(builtins) or any(
+            name == (alias.asname or alias.name)
+            for node in ast.walk(file)
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        )
 
     parts: list[ast.AST] = [statement]
     if (written := _compare(statement)) is not None:
         left, right = written.left, written.comparators[0]
         parts.insert(0, right if is_reversed(left, right, function) else left)
-    return next((name for part in parts for name in subjects(part)), "")
+    called = (ast.unparse(call.func) for part in parts for call in calls(part))
+    return next(filter(is_subject, called), "")

@@ -61,9 +61,9 @@ def _is_fixed(side: ast.AST) -> bool:
     if isinstance(side, ast.Call):
         name = ast.unparse(side.func)
         within = (*side.args, *(keyword.value for keyword in side.keywords))
-        if re.fullmatch(r"([A-Za-z_]\w*\.)*[A-Z]\w*", name):
-            return all(_is_fixed(value) for value in within)
-        return bool(_MAKERS.fullmatch(name.rpartition(".")[2])) and all(_is_fixed(value) for value in within)
+        if not re.fullmatch(r"([A-Za-z_]\w*\.)*[A-Z]\w*", name) and not _MAKERS.fullmatch(name.rpartition(".")[2]):
+            return False
+        return all(_is_fixed(value) for value in within)
     if isinstance(side, ast.List | ast.Tuple | ast.Set | ast.Dict | ast.UnaryOp):
         return all(_is_fixed(child) for child in ast.iter_child_nodes(side) if isinstance(child, ast.expr))
     return isinstance(side, ast.Constant)

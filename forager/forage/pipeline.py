@@ -17,8 +17,9 @@ from forager.forage.events import Event, Progress
 from forager.forage.explore import LIMITS
 from forager.forage.hide import Hide
 from forager.forage.linked import Issues
-from forager.forage.repository import Repository, Settings, Slots
+from forager.forage.repository import Repository
 from forager.forage.results import Asked, ForageDirectory, RepositoryRecord
+from forager.forage.settings import Settings, Slots
 from forager.forage.source import check_name
 from forager.forage.statement import Detail
 from forager.images.base import ensure_base

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
-from typing import Literal
 
 from msgspec import structs
 
@@ -21,21 +20,18 @@ from forager.errors import BuildError, CapExceeded, ForageError, InfrastructureE
 from forager.evaluate.testrun import TestRun
 from forager.forage import scope
 from forager.forage.alike import Alike
-from forager.forage.baseline import RUNS, Baseline, measure
+from forager.forage.baseline import Baseline, measure
 from forager.forage.bug_task import grading_limit, reworded
-from forager.forage.bugs import Wanted, find_bugs
+from forager.forage.bugs import find_bugs
 from forager.forage.classify import Classified, classify, reason_of
 from forager.forage.commits import Miner
 from forager.forage.compiled import with_byte_code
 from forager.forage.distinct import Distinct
 from forager.forage.elsewhere import Elsewhere, find_elsewhere
 from forager.forage.events import Event, Progress
-from forager.forage.explore import LIMITS
 from forager.forage.finding import Agents, Finder
-from forager.forage.hide import Hide
 from forager.forage.judge import Judge, Mutants, steady
 from forager.forage.ladder import passed
-from forager.forage.linked import Issues
 from forager.forage.mined import mine
 from forager.forage.mutate import Mutant
 from forager.forage.mutations import operator_of
@@ -43,9 +39,9 @@ from forager.forage.reach import LEAST, WORTH, Reach, kept_reach, make_reach, re
 from forager.forage.replies import Asking
 from forager.forage.results import ForageDirectory, RepositoryRecord, Stage, WorkBaseline
 from forager.forage.rewrite import Rejection
+from forager.forage.settings import WANTED, Settings, Slots
 from forager.forage.source import Source, fetch_source
-from forager.forage.statement import Detail
-from forager.forage.trying import Turns, at_once
+from forager.forage.trying import at_once
 from forager.forage.validate import (
     HASH_SEEDS,
     Suite,
@@ -53,61 +49,10 @@ from forager.forage.validate import (
     run_suite,
 )
 from forager.images.environment import ensure_environment, environment_script, freeze
-from forager.models.registry import Models
-from forager.records import Environment, Limits, Record, Task, digest
+from forager.records import Environment, Task, digest
 from forager.sandbox.engine import Engine
 
 _TESTS = re.compile(r"(^|[/_-])tests?", re.IGNORECASE)
-
-
-WANTED = ("mutations", "implementations", "rewrites", "commits")
-"""Settings and fields of a record: how many tasks of each kind are wanted."""
-
-
-class Settings(Record, frozen=True):
-    """How to forage each repository."""
-
-    mutations: int = 8
-    """Tasks wanted."""
-    seed: int = 0
-    suite_seconds: float = 300.0
-    """The longest that the suite of the clean code may take."""
-    runs: int = RUNS
-    """Of the clean code's suite."""
-    implementations: int = 0
-    """Tasks wanted to write a function again."""
-    rewrites: int = 0
-    """Tasks wanted with a function that the model has rewritten with a bug."""
-    statements: Literal["template", "model"] = "template"
-    """Where those of bugs come from."""
-    commits: int = 0
-    """Tasks wanted of the history."""
-    detail: Detail = "full"
-    """Of the statements."""
-    hide_tests: Hide = ""
-    """Whether the agent finds the failing tests of an injected bug in its tree."""
-    issues: Issues = Issues()
-    """Issues that commits may link to."""
-    model: Models | None = None
-    """Makes the model to ask where rules do not do, a fresh one for each conversation (`model.openai()`); its
-    connections are closed by whoever opened them. None: no model is asked."""
-    explore: Limits = LIMITS
-    """Of the agent that looks for an environment where rules find none."""
-
-    @property
-    def bugs(self) -> Wanted:
-        return Wanted(mutations=self.mutations, implementations=self.implementations, rewrites=self.rewrites)
-
-
-class Slots:
-    """How much goes on at once over all repositories."""
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self.repositories = asyncio.Semaphore(2 * workers)  # some build or compute while others test
-        self.tests = Turns(workers)
-        self.agents = asyncio.Semaphore(workers)  # what they hand in takes the other slots
-        self.builds = asyncio.Semaphore(workers)
 
 
 class Repository:

@@ -12,8 +12,8 @@ import pytest
 
 from forager.forage.alike import THRESHOLD, Alike, alike, look_at
 from forager.forage.pipeline import forage
-from forager.forage.repository import Settings
 from forager.forage.results import RepositoryRecord
+from forager.forage.settings import Settings
 from forager.records import Task
 from forager.sandbox.engine import Engine
 from forager.tasks import load_tasks

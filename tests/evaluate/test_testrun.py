@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
+import os
+import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -366,6 +369,56 @@ async def test_output_is_kept(suite: Suite) -> None:
     run = await suite.run()
     assert "marker-of-this-test" in run.output
     assert "\x1b[" not in run.output
+
+
+PRINTS = """
+import os
+
+def pytest_configure():
+    for n in range(5000):
+        os.write(1 + n % 2, b"%d\\n" % n)
+"""
+
+
+async def test_output_comes_whole_and_in_order(suite: Suite) -> None:
+    suite.write(conftest=PRINTS, test_a="def test_a(): pass\n")
+    run = await suite.run()
+    assert run.output.startswith("".join(f"{n}\n" for n in range(5000)))
+
+
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [
+        ("os._exit(3)", 3),
+        ("os.kill(os.getpid(), 9)", 137),
+        ("os.close(1); os.close(2); time.sleep(1); os._exit(4)", 4),
+    ],
+)
+async def test_what_was_printed_before_a_sudden_end_is_kept_and_so_is_the_status(
+    suite: Suite, last: str, status: int
+) -> None:
+    suite.write(test_a=f"import os, time\nos.write(1, b'x' * 20_000)\nos.write(1, b'the end')\n{last}\n")
+    run = await suite.run(args=["-s"])
+    assert run.exit_code == status and not run.complete
+    assert run.output.rstrip().endswith("x" * 20_000 + "the end")
+
+
+async def test_a_process_that_a_test_leaves_behind_holds_nothing_up(suite: Suite, tmp_path: Path) -> None:
+    suite.write(
+        test_a="""
+        import pathlib, subprocess
+
+        def test_a():
+            left = subprocess.Popen(["sh", "-c", "while sleep 0.1; do echo here; done"], start_new_session=True)
+            pathlib.Path(__file__).with_name("left").write_text(str(left.pid))
+        """
+    )
+    run = await suite.run(args=["-s"], timeout=20)
+    try:
+        assert run.complete and run.outcomes == {"test_a.py::test_a": "passed"} and not run.timed_out
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # or its output went nowhere, and it ended
+            os.killpg(int((tmp_path / "left").read_text()), signal.SIGKILL)
 
 
 async def test_very_many_failures_are_told_and_not_printed_one_by_one(suite: Suite) -> None:

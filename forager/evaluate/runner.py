@@ -22,6 +22,7 @@ import importlib.util
 import json
 import os
 import random
+import signal
 import sys
 import types
 from json.encoder import encode_basestring_ascii
@@ -32,7 +33,8 @@ SECTIONS = 2000000  # failing tests times tests: pytest compares each with each 
 HIGH_FD = 200  # out of the way of tests that close or duplicate low numbers
 PIECE_MS = 20  # milliseconds of output that is handed on at once
 LOOK_MS = 50  # milliseconds between two looks at whether the tests' process lives
-PIPE = 1048576  # bytes that a pipe holds at most
+PIPE = 1048576  # bytes that a pipe holds at most, for users without privileges
+F_SETPIPE_SZ = 1031  # fcntl has the name from Python 3.10 on
 
 
 def open_report(path: str, key: bytes) -> "Callable[[str], None]":
@@ -67,26 +69,44 @@ def go_on_in_child() -> None:
     """Return in a child process. This one hands on what the child prints, and ends as it does.
 
     Pytest writes each dot by itself, and each write wakes three processes on its way out of the container. In a suite
-    of short tests that takes half as long as the tests.
+    of short tests that takes half as long as the tests. What tests leave running can print no more after the end.
     """
     reader, writer = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writer)
-        os._exit(hand_on(reader, child))
+    mask = signal.pthread_sigmask(
+        signal.SIG_BLOCK, range(1, 32)
+    )  # what tests send to their group is not for this one
+    try:
+        child = os.fork()
+    except OSError:  # no more processes: then dot by dot
+        child = -1
+    if child > 0:
+        try:
+            os.close(writer)
+            end_as(hand_on(reader, child))
+        finally:
+            os._exit(1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(reader)
-    for output in (1, 2):
-        os.dup2(writer, output)
+    if child == 0:
+        os.dup2(writer, 1)
+        os.dup2(writer, 2)
     os.close(writer)
 
 
 def hand_on(reader: int, child: int) -> int:
-    """Copy a pipe to stdout, in pieces, until a child has ended, whoever else writes to it; the child's status."""
-    import select  # here only: the tests' process has loaded nothing that it does without
+    """Copy a pipe to stdout, in pieces, until a child has ended, whoever else writes; its wait status."""
+    import fcntl  # these two here only: the tests' process has loaded nothing that it does without
+    import select
 
-    readable, hung_up = select.poll(), select.poll()
+    readable, writable, hung_up = select.poll(), select.poll(), select.poll()
     readable.register(reader, select.POLLIN)
+    writable.register(1, select.POLLOUT)
     hung_up.register(reader, 0)
+    pause = PIECE_MS
+    try:
+        fcntl.fcntl(reader, F_SETPIPE_SZ, PIPE)
+    except OSError:  # this user's pipes are small: a long pause would hold up what prints much
+        pause = 1
     ended, status = 0, 0
     while not ended:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -95,10 +115,30 @@ def hand_on(reader: int, child: int) -> int:
             if not (data or ended):  # nobody will ever write again
                 ended, status = os.waitpid(child, 0)
             while data:
-                data = data[os.write(1, data) :]
+                try:
+                    data = data[os.write(1, data[:65536]) :]
+                except BlockingIOError:  # somebody has made it so
+                    writable.poll()
+                except OSError:  # nobody listens; the tests need not know
+                    break
         if not ended:
-            hung_up.poll(PIECE_MS)
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+            hung_up.poll(pause)
+    return status
+
+
+def end_as(status: int) -> None:
+    """End this process as the one that a wait status tells of: the shell names a fatal signal."""
+    if os.WIFSIGNALED(status):
+        import resource
+
+        number = os.WTERMSIG(status)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+        os.kill(os.getpid(), number)
+        os._exit(128 + number)
+    os._exit(os.WEXITSTATUS(status))
 
 
 def shorten(text: str) -> str:

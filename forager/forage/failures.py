@@ -10,9 +10,9 @@ import builtins
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -87,6 +87,16 @@ class _Frame:
         self.lines: list[str] = []
 
 
+class _Level(NamedTuple):
+    """A frame in a test file, and the code there."""
+
+    lines: list[str]
+    """Of the traceback."""
+    statement: ast.stmt | None = None
+    function: _Function | None = None
+    code: str = ""
+
+
 def read_failure(test: str, text: str, sources: Mapping[str, bytes]) -> Failure:
     """What pytest's failure text (its `longrepr`, style `long` or `short`) says of a test.
 
@@ -99,18 +109,18 @@ def read_failure(test: str, text: str, sources: Mapping[str, bytes]) -> Failure:
     last = max((n for n, line in enumerate(lines) if _CHAINED.fullmatch(line)), default=-1)
     frames = _frames(lines[last + 1 :])
     error = _error_lines(frames[-1].lines) if frames else []
-    own = [(frame, name) for frame in frames if (name := _known(frame.path, sources))]
-    frame, name = own[-1] if own else (_Frame(), "")
-    statement, function, code = _statement(sources.get(name, b""), frame.line)
+    own = [(frame, sources[name]) for frame in frames if (name := _known(frame.path, sources))]
+    levels, subject = _levels(own)
+    shown = levels[-1]
     common = Failure(
         kind="unknown",
         test=test,
-        code=clean(code),
-        values=clean(", ".join(_values(frame.lines, statement, function))),
-        subject=_subject(statement, function, sources.get(name, b"")),
+        code=clean(shown.code),
+        values=clean(", ".join(_values(shown))),
+        subject=subject,
         message=clean("\n".join(error)),
     )
-    return _classify(common, error, statement, function)
+    return _classify(common, error, levels)
 
 
 def _known(path: str, sources: Mapping[str, bytes]) -> str:
@@ -137,8 +147,45 @@ def _frames(lines: list[str]) -> list[_Frame]:
     return [frame for frame in frames if frame.path or any(line.strip() for line in frame.lines)]
 
 
-def _values(lines: list[str], statement: ast.stmt | None, function: _Function | None) -> list[str]:
+def _levels(own: Sequence[tuple[_Frame, bytes]]) -> tuple[list[_Level], str]:
+    """Frames in test files, from the innermost out to the first that tells something, and what that calls: a helper
+    that only compares what it was given is called from where something is tested."""
+    levels: list[_Level] = []
+    helpers: set[str] = set()
+    subject = ""
+    for frame, source in reversed(own):
+        level = _Level(frame.lines, *_statement(source, frame.line))
+        levels.append(level)
+        subject = _subject(level.statement, level.function, source, helpers)
+        if subject or level.function is None or not _only_compares(level.statement, helpers):
+            break
+        helpers.add(level.function.name)
+    return levels or [_Level([])], subject
+
+
+def _only_compares(statement: ast.stmt | None, helpers: Collection[str]) -> bool:
+    """Whether a statement asserts something of bare names, or hands things to `helpers` that do."""
+    functions = {call.func for call in calls_in(statement)} if statement is not None else set()
+    names = {ast.unparse(function).rpartition(".")[2] for function in functions} - {*helpers}
+    if isinstance(statement, ast.Expr):
+        return not names
+    if isinstance(statement, ast.Raise):
+        return names == {"AssertionError"}
+    return (
+        isinstance(statement, ast.Assert)
+        and names <= vars(builtins).keys()
+        and not any(isinstance(n, ast.Attribute | ast.Subscript) and n not in functions for n in ast.walk(statement))
+    )
+
+
+def _locals(level: _Level) -> dict[str, str]:
+    """The variables that pytest shows of a frame."""
+    return {match["name"]: match["value"] for line in level.lines if (match := _LOCAL.fullmatch(line))}
+
+
+def _values(level: _Level) -> list[str]:
     """`name = value` for what the shown code uses and does not itself assign: parameters, variables of a loop."""
+    statement, function = level.statement, level.function
     if statement is None or function is None:
         return []
     arguments = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
@@ -152,11 +199,7 @@ def _values(lines: list[str], statement: ast.stmt | None, function: _Function | 
     }
     used = names_in(function)
     wanted = ((arguments & used) | loaded) - assigned - {"self", "cls", "request"}
-    values = {
-        match["name"]: match["value"]
-        for line in lines
-        if (match := _LOCAL.fullmatch(line)) and match["name"] in wanted and not _OPAQUE.match(match["value"])
-    }
+    values = {n: value for n, value in _locals(level).items() if n in wanted and not _OPAQUE.match(value)}
     return [
         f"{name} = {value}" for name, value in sorted(values.items(), key=lambda item: (item[0] not in loaded, item))
     ]
@@ -194,14 +237,14 @@ def _error_lines(lines: list[str]) -> list[str]:
     return textwrap.dedent("\n".join(marked)).split("\n") if marked else []
 
 
-def _classify(failure: Failure, error: list[str], statement: ast.stmt | None, function: _Function | None) -> Failure:
+def _classify(failure: Failure, error: list[str], levels: Sequence[_Level]) -> Failure:
     first = error[0] if error else ""
     if match := _NOT_RAISED.fullmatch(first):
         name = re.sub(r"<class '([\w.]+)'>", r"\1", match["a"] or match["b"])
         return replace(failure, kind="not_raised", expected=clean(name))
     if first.startswith(("assert ", "AssertionError", "Failed")):
         where = next((m for line in error if (m := _WHERE.fullmatch(line))), None)
-        expected, got = _sides(error, statement, function)
+        expected, got = _sides(error, levels)
         call = where["call"] if where and where["value"] == got else ""
         return replace(failure, kind="wrong", expected=clean(expected), got=clean(got), call=clean(call))
     if match := _RAISED.fullmatch(first):
@@ -210,26 +253,54 @@ def _classify(failure: Failure, error: list[str], statement: ast.stmt | None, fu
     return failure
 
 
-def _sides(error: list[str], statement: ast.stmt | None, function: _Function | None) -> tuple[str, str]:
+def _sides(error: list[str], levels: Sequence[_Level]) -> tuple[str, str]:
     """What was expected and what came, from `assert GOT == EXPECTED` with values. Empty where that is not sure."""
     line = next((line for line in error if line.removeprefix("AssertionError: ").startswith("assert ")), "")
     text = line.removeprefix("AssertionError: ")
-    shown = _compare(_parse_statement(text))
-    if shown is None:
+    shown, compared, known = _compare(_parse_statement(text)), _compare(levels[0].statement), _locals(levels[0])
+    if shown is not None:
+        left, right = (ast.get_source_segment(text, side) or "" for side in shown)
+    elif compared is not None and error == ["AssertionError"]:  # in a module that pytest does not rewrite
+        left, right = (known.get(ast.unparse(side), "") for side in compared)
+    else:
         return "", ""
-    left, right = (ast.get_source_segment(text, side) or "" for side in (shown.left, shown.comparators[0]))
-    written = _compare(statement)
-    if written is not None and is_reversed(written.left, written.comparators[0], function):
+    if left == right or not (left and right):
+        return "", ""
+    if compared is not None and is_reversed(*_as_called(*compared, levels)):
         return left, right
     return right, left
 
 
-def _compare(statement: ast.stmt | None) -> ast.Compare | None:
-    """The `a == b` of an `assert a == b`."""
+def _as_called(
+    left: ast.expr, right: ast.expr, levels: Sequence[_Level]
+) -> tuple[ast.expr, ast.expr, _Function | None]:
+    """The sides of a comparison as whoever called the function it is in has written them, and that caller."""
+    function = levels[0].function
+    for outer in levels[1:]:
+        given = _given(function, outer.statement)
+        sides = [given.get(side.id) if isinstance(side, ast.Name) else None for side in (left, right)]
+        if sides[0] is None or sides[1] is None:
+            break
+        left, right, function = sides[0], sides[1], outer.function
+    return left, right, function
+
+
+def _given(function: _Function | None, statement: ast.stmt | None) -> dict[str, ast.expr]:
+    """What a statement that calls a function gives for its parameters."""
+    for call in calls_in(statement) if statement is not None else []:
+        if function is not None and ast.unparse(call.func).rpartition(".")[2] == function.name:
+            names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
+            names = names[1:] if names[:1] in (["self"], ["cls"]) else names
+            return dict(zip(names, call.args, strict=False)) | {k.arg: k.value for k in call.keywords if k.arg}
+    return {}
+
+
+def _compare(statement: ast.stmt | None) -> tuple[ast.expr, ast.expr] | None:
+    """The `a` and `b` of an `assert a == b`."""
     if isinstance(statement, ast.Assert) and isinstance(statement.test, ast.Compare):
         compare = statement.test
         if len(compare.ops) == 1 and isinstance(compare.ops[0], ast.Eq | ast.Is):
-            return compare
+            return compare.left, compare.comparators[0]
     return None
 
 
@@ -286,9 +357,11 @@ _HELPERS = re.compile(
 """Calls that no test is about; nor is one about what is built in."""
 
 
-def _subject(statement: ast.stmt | None, function: _Function | None, source: bytes) -> str:
+def _subject(
+    statement: ast.stmt | None, function: _Function | None, source: bytes, helpers: Collection[str] = ()
+) -> str:
     """The dotted name of what a statement calls, on the side of a comparison that is the result at first; where that
-    is only a name, of the call that bound it."""
+    is only a name, of the call that bound it. Functions named as `helpers` are none."""
     if statement is None:
         return ""
     file = _parse_file(source) or ast.Module(body=[], type_ignores=[])
@@ -308,6 +381,8 @@ def _subject(statement: ast.stmt | None, function: _Function | None, source: byt
     def is_subject(name: str) -> bool:
         if not re.fullmatch(r"[A-Za-z_][\w.]*", name) or _HELPERS.fullmatch(name):
             return False
+        if name.rpartition(".")[2] in helpers:
+            return False
         return name not in vars(builtins) or any(
             name == (alias.asname or alias.name)
             for node in ast.walk(file)
@@ -317,7 +392,6 @@ def _subject(statement: ast.stmt | None, function: _Function | None, source: byt
 
     parts: list[ast.AST] = [statement]
     if (written := _compare(statement)) is not None:
-        left, right = written.left, written.comparators[0]
-        parts.insert(0, right if is_reversed(left, right, function) else left)
+        parts.insert(0, written[is_reversed(*written, function)])
     called = (ast.unparse(call.func) for part in parts for call in calls(part))
     return next(filter(is_subject, called), "")

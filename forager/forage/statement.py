@@ -88,7 +88,7 @@ def _choose(failures: Sequence[Failure]) -> list[Failure]:
         failures,
         key=lambda f: (
             not f.code,
-            f.message in ("AssertionError", ""),
+            f.message in ("AssertionError", "") and not f.expected,
             ranks[f.kind],
             not f.subject,
             len(f.code + f.message),

@@ -43,6 +43,9 @@ class Text(str):
 
 def format(x):
     return "y"
+
+class Thing:
+    y = 2
 '''
 TESTS = """
 import unittest
@@ -50,6 +53,7 @@ import unittest
 import pytest
 
 import pkg
+from checks import assert_equal
 from pkg import Text, add, chain, fail, format, same
 
 @pytest.mark.parametrize("value, expected", [(1, 4), (2, [1, 2])])
@@ -131,8 +135,37 @@ def test_loop():
 
 class TestAgain(TestUnit):
     pass
+
+def test_compared_by_a_helper():
+    result = add(1)
+    assert_equal(4, result)
+
+def test_compared_by_a_helper_the_other_way():
+    result, expected = add(1), 4
+    assert_equal(result, expected)
+
+class TestMethods:
+    def same(self, one, other):
+        assert one == other
+
+    def hand_on(self, other, one):
+        self.same(one, other)
+
+    def test_compared_by_a_method(self):
+        self.hand_on(4, one=add(1))
+
+    def tell(self, thing):
+        assert thing.y == 3
+
+    def test_compared_where_it_is_looked_up(self):
+        self.tell(pkg.Thing())
 """
-SOURCES = {"tests/test_pkg.py": TESTS.encode()}
+CHECKS = """
+def assert_equal(expected, result):
+    print("Expected:", expected)
+    assert expected == result
+"""
+SOURCES = {"tests/test_pkg.py": TESTS.encode(), "tests/checks.py": CHECKS.encode()}
 FIX = "--- a/pkg.py\n+++ b/pkg.py\n-    return x * y\n+    return x + y\n"
 REPORTER = """
 import json, sys, pytest
@@ -154,7 +187,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     (folder / "pkg.py").write_text(PACKAGE)
     (folder / "tests").mkdir()
-    (folder / "tests" / "test_pkg.py").write_text(TESTS)
+    for path, text in SOURCES.items():
+        (folder / path).write_bytes(text)
     subprocess.run(
         [sys.executable, "-c", REPORTER, style, f"--tb={style}", "--showlocals"],
         cwd=folder,
@@ -188,6 +222,13 @@ def texts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         ("test_loop", {"values": "number = 5", "expected": "8", "got": "7"}),
         ("TestAgain::test_equal", {"code": "self.assertEqual(add(1), 4)"}),
         ("test_fixture", {"kind": "raised", "got": "Bad: bad 1"}),
+        (
+            "test_compared_by_a_helper",
+            {"code": "result = add(1)\nassert_equal(4, result)", "subject": "add", "expected": "4", "got": "3"},
+        ),
+        ("test_compared_by_a_helper_the_other_way", {"kind": "wrong", "expected": "4", "got": "3", "values": ""}),
+        ("TestMethods::test_compared_by_a_method", {"subject": "add", "expected": "4", "got": "3"}),
+        ("TestMethods::test_compared_where_it_is_looked_up", {"code": "assert thing.y == 3", "got": "2"}),
     ],
 )
 def test_failures_are_read(texts: Mapping[str, str], test: str, expected: dict[str, str]) -> None:

@@ -41,6 +41,15 @@ def names_in(*nodes: ast.AST) -> set[str]:
     return {child.id for node in nodes for child in ast.walk(node) if isinstance(child, ast.Name)}
 
 
+def dotted(node: ast.AST) -> str:
+    """A name or attributes of one, `a.b.c`; empty for anything else."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
 def _is_literal(side: ast.expr) -> bool:
     return not names_in(side) and not calls_in(side)
 
@@ -59,7 +68,7 @@ def _is_named_so(side: ast.expr) -> bool:
 def _is_fixed(side: ast.AST) -> bool:
     """Whether a side is made of nothing but constants: a literal, with objects of classes in it or as one."""
     if isinstance(side, ast.Call):
-        name = ast.unparse(side.func)
+        name = dotted(side.func)
         within = (*side.args, *(keyword.value for keyword in side.keywords))
         if not re.fullmatch(r"([A-Za-z_]\w*\.)*[A-Z]\w*", name) and not _MAKERS.fullmatch(name.rpartition(".")[2]):
             return False

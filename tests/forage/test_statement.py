@@ -154,6 +154,17 @@ class TestMethods:
     def test_compared_by_a_method(self):
         self.hand_on(4, one=add(1))
 
+    def check(self, text, expected):
+        text = add(text)
+        assert text == expected
+
+    def test_compared_with_what_a_helper_calls(self):
+        self.check(1, 4)
+
+    def test_compared_by_a_helper_that_knows_which(self):
+        a, b = 4, add(1)
+        assert_equal(a, b)
+
     def tell(self, thing):
         assert thing.y == 3
 
@@ -228,6 +239,11 @@ def texts(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         ),
         ("test_compared_by_a_helper_the_other_way", {"kind": "wrong", "expected": "4", "got": "3", "values": ""}),
         ("TestMethods::test_compared_by_a_method", {"subject": "add", "expected": "4", "got": "3"}),
+        (
+            "TestMethods::test_compared_with_what_a_helper_calls",
+            {"code": "text = add(text)\nassert text == expected", "subject": "add", "expected": "4", "got": "3"},
+        ),
+        ("TestMethods::test_compared_by_a_helper_that_knows_which", {"expected": "4", "got": "3"}),
         ("TestMethods::test_compared_where_it_is_looked_up", {"code": "assert thing.y == 3", "got": "2"}),
     ],
 )

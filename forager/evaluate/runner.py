@@ -72,9 +72,8 @@ def go_on_in_child() -> None:
     of short tests that takes half as long as the tests. What tests leave running can print no more after the end.
     """
     reader, writer = os.pipe()
-    mask = signal.pthread_sigmask(
-        signal.SIG_BLOCK, range(1, 32)
-    )  # what tests send to their group is not for this one
+    # What tests send to their group is not for this process.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
     try:
         child = os.fork()
     except OSError:  # no more processes: then dot by dot

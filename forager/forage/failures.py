@@ -14,12 +14,12 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from forager.forage.helpers import caller_of
-from forager.forage.sides import calls_in, dotted, is_reversed, names_in
+from forager.forage.helpers import Called, caller_of
+from forager.forage.sides import is_reversed
+from forager.forage.syntax import calls_in, dotted, names_in
 from forager.forage.tracebacks import (
     LINES,
     Level,
-    Sides,
     compare,
     known,
     local_values,
@@ -96,13 +96,13 @@ def read_failure(test: str, text: str, sources: Mapping[str, bytes]) -> Failure:
     own = [(frame, sources[name]) for frame in frames if (name := known(frame.path, sources))]
     failed = Level.at(*own[-1]) if own else Level([])
     called = caller_of(failed, own[-2::-1]) if own and own[-1][0] is frames[-1] else None
-    shown, helper = (called[0], called[2]) if called is not None else (failed, "")
+    shown = called.level if called is not None else failed
     common = Failure(
         kind="unknown",
         test=test,
         code=clean(shown.code),
         values=clean(", ".join(_values(shown))),
-        subject=_subject(shown, helper),
+        subject=_subject(shown, called.name if called is not None else ""),
         message=clean("\n".join(error)),
     )
     return _classify(common, error, failed, called)
@@ -150,7 +150,7 @@ def _doctest(test: str, lines: list[str]) -> Failure | None:
         kind="wrong",
         test=test,
         code=clean(code),
-        subject=_subject(Level([], statement=statement), ""),
+        subject=_subject(Level([], statement=statement)),
         expected=clean(textwrap.dedent("\n".join(lines[expected + 1 : got]))),
         got=clean(textwrap.dedent("\n".join(lines[got + 1 : end]))),
     )
@@ -162,7 +162,7 @@ def _error_lines(lines: list[str]) -> list[str]:
     return textwrap.dedent("\n".join(marked)).split("\n") if marked else []
 
 
-def _classify(failure: Failure, error: list[str], failed: Level, called: tuple[Level, Sides, str] | None) -> Failure:
+def _classify(failure: Failure, error: list[str], failed: Level, called: Called | None) -> Failure:
     first = error[0] if error else ""
     if match := _NOT_RAISED.fullmatch(first):
         name = re.sub(r"<class '([\w.]+)'>", r"\1", match["a"] or match["b"])
@@ -178,7 +178,7 @@ def _classify(failure: Failure, error: list[str], failed: Level, called: tuple[L
     return failure
 
 
-def _sides(error: list[str], failed: Level, called: tuple[Level, Sides, str] | None) -> tuple[str, str]:
+def _sides(error: list[str], failed: Level, called: Called | None) -> tuple[str, str]:
     """What was expected and what came, from `assert GOT == EXPECTED` with values. Empty where that is not sure."""
     line = next((line for line in error if line.removeprefix("AssertionError: ").startswith("assert ")), "")
     text = line.removeprefix("AssertionError: ")
@@ -186,13 +186,13 @@ def _sides(error: list[str], failed: Level, called: tuple[Level, Sides, str] | N
     if shown is not None:
         left, right = (ast.get_source_segment(text, side) or "" for side in shown)
     elif called is not None and written is not None and error == ["AssertionError"]:  # pytest rewrites no helpers
-        known = whole_values(failed)
-        left, right = (known.get(dotted(side), "") for side in written)
+        values = whole_values(failed)
+        left, right = (values.get(dotted(side), "") for side in written)
     else:
         return "", ""
     if not (left and right) or clean(left) == clean(right):
         return "", ""
-    places = [(called[1], called[0].function)] if called is not None else []
+    places = [(called.given, called.level.function)] if called is not None else []
     places += [(written, failed.function)] if written is not None else []
     for (a, b), function in places:
         if is_reversed(a, b, function):
@@ -210,7 +210,7 @@ _HELPERS = re.compile(
 """Calls that no test is about; nor is one about what is built in."""
 
 
-def _subject(level: Level, helper: str) -> str:
+def _subject(level: Level, helper: str = "") -> str:
     """The dotted name of what a statement calls, other than a `helper`; the side of a comparison that is the result
     comes first. Where that is only a name, of the call that bound it."""
     statement, function = level.statement, level.function

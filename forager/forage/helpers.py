@@ -5,17 +5,29 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from itertools import islice, takewhile
+from typing import NamedTuple
 
-from forager.forage.sides import calls_in, dotted
-from forager.forage.tracebacks import Frame, Function, Level, Sides, compare
+from forager.forage.syntax import Function, calls_in, dotted
+from forager.forage.tracebacks import Frame, Level, Sides, compare
 
 HELPERS = 4
 """The most functions that hand things on to be compared, one to the other."""
 
 
-def caller_of(helper: Level, frames: Iterable[tuple[Frame, bytes]]) -> tuple[Level, Sides, str] | None:
-    """Where a helper that only compares what it is given was called, what it was given, and the name it was called
-    by: there something is tested. `frames` are those around it, the innermost first. None for any other function."""
+class Called(NamedTuple):
+    """A call of a helper that only compares what it is given."""
+
+    level: Level
+    """Where it stands."""
+    given: Sides
+    """What is compared, as it is written there."""
+    name: str
+    """What the helper is called by there."""
+
+
+def caller_of(helper: Level, frames: Iterable[tuple[Frame, bytes]]) -> Called | None:
+    """Where a helper that only compares what it is given was called: there something is tested. `frames` are those
+    around it, the innermost first. None for any other function."""
     found = None
     function = helper.function
     sides = compare(function.body[-1]) if function is not None else None
@@ -24,20 +36,21 @@ def caller_of(helper: Level, frames: Iterable[tuple[Frame, bytes]]) -> tuple[Lev
         if function is None or names is None:
             break
         caller = Level.at(frame, source)
-        name = function.name
-        call = next((c for c in _calls(caller) if dotted(c.func).rpartition(".")[2] == name), None)
+        call = _call_of(function, caller)
         given = _given(call, function) if call is not None else {}
         if call is None or names[0] not in given or names[1] not in given:
             break
         function, sides = caller.function, (given[names[0]], given[names[1]])
-        found = caller, sides, dotted(call.func)
+        found = Called(caller, sides, dotted(call.func))
         if function is None or function.body[-1] is not caller.statement:  # if it is, it may only hand things on
             break
     return found
 
 
-def _calls(level: Level) -> list[ast.Call]:
-    return calls_in(level.statement) if level.statement is not None and level.function is not None else []
+def _call_of(function: Function, level: Level) -> ast.Call | None:
+    """The first call of a function, by its name, in a statement."""
+    calls = calls_in(level.statement) if level.statement is not None else []
+    return next((call for call in calls if dotted(call.func).rpartition(".")[2] == function.name), None)
 
 
 def _parameters(function: Function | None, sides: Sides | None) -> tuple[str, str] | None:

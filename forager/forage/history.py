@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from forager.errors import ForageError
+from forager.forage.syntax import parse
 from forager.images.index import TIME_FORMAT
 from forager.images.safe_git import Git
 from forager.records import Record
@@ -232,12 +233,9 @@ def project_name(files: dict[str, bytes]) -> str:
         except configparser.Error:
             pass
     if not found:
-        try:
-            for node in ast.walk(ast.parse(setup)):
-                if isinstance(node, ast.keyword) and node.arg == "name" and isinstance(node.value, ast.Constant):
-                    found = node.value.value
-                    break
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            pass
+        for node in ast.walk(parse(setup) or ast.Module(body=[], type_ignores=[])):
+            if isinstance(node, ast.keyword) and node.arg == "name" and isinstance(node.value, ast.Constant):
+                found = node.value.value
+                break
     name = str(found or "")
     return name if re.fullmatch(r"[A-Za-z0-9][\w.-]{0,80}", name) else ""

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from forager.forage.failures import clean
 from forager.forage.mutate import Mutant
 from forager.forage.statement import Detail, closing, gives_away, shown_failures
+from forager.forage.syntax import Function
 
 WRITE = "write the function"
 LONGEST = 100
 """Lines of a docstring that are shown; all of it is in the tree."""
-
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def implement_statement(
@@ -58,7 +57,7 @@ def _documented(mutant: Mutant, source: bytes) -> str:
     around = [
         node
         for node in ast.walk(tree)
-        if isinstance(node, _Function) and node.lineno < mutant.line <= (node.end_lineno or 0)
+        if isinstance(node, Function) and node.lineno < mutant.line <= (node.end_lineno or 0)
     ]
     function = around[0]  # the outermost comes first
     kind = "async def" if isinstance(function, ast.AsyncFunctionDef) else "def"

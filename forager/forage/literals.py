@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from forager.forage.said import Said, merged, read_words
+from forager.forage.syntax import last_name, parse
 from forager.records import Record
 
 LARGEST = 500_000
@@ -28,7 +29,7 @@ def setup_arguments(source: bytes) -> dict[str, Any]:
     literals = _Literals(module)
     found: dict[str, Any] = {}
     for node in ast.walk(module):
-        if isinstance(node, ast.Call) and _last(node.func) == "setup":
+        if isinstance(node, ast.Call) and last_name(node.func) == "setup":
             for keyword in node.keywords:
                 value = literals.value(keyword.value)
                 if keyword.arg is None and isinstance(value, dict):
@@ -59,7 +60,7 @@ def nox_session(source: bytes) -> Session | None:
 def _session(node: ast.stmt, literals: _Literals) -> Session | None:
     if not isinstance(node, ast.FunctionDef) or not node.args.args:
         return None
-    marks = [m for m in node.decorator_list if _last(m.func if isinstance(m, ast.Call) else m) == "session"]
+    marks = [m for m in node.decorator_list if last_name(m.func if isinstance(m, ast.Call) else m) == "session"]
     if not marks:
         return None
     own = node.args.args[0].arg
@@ -77,7 +78,7 @@ def _calls(node: ast.FunctionDef, own: str, literals: _Literals) -> Iterator[lis
     calls = [n for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
     for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
         method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-        if not (isinstance(call.func, ast.Attribute) and _last(call.func.value) == own):
+        if not (isinstance(call.func, ast.Attribute) and last_name(call.func.value) == own):
             continue
         words: list[str] = []
         for argument in call.args:
@@ -94,17 +95,7 @@ def _calls(node: ast.FunctionDef, own: str, literals: _Literals) -> Iterator[lis
 
 
 def _parsed(source: bytes) -> ast.Module | None:
-    if not source or len(source) > LARGEST:
-        return None
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _last(node: ast.expr) -> str:
-    """The last name of `a.b.c`."""
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return parse(source) if 0 < len(source) <= LARGEST else None
 
 
 class _Literals:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 
+from forager.forage.syntax import calls_in, dotted, last_name, names_in
+
 _WANTED = re.compile(r"_*(expect|want|correct)", re.IGNORECASE)
 _MAKERS = re.compile(r"(list|dict|tuple|set|frozenset|range|bytes|call|dedent)")
 """Beside classes: calls that make a value to compare with, of constants."""
@@ -31,23 +33,6 @@ def is_reversed(left: ast.expr, right: ast.expr, function: ast.AST | None) -> bo
         isinstance(node, ast.Assign) and calls_in(node.value) and names & names_in(*node.targets)
         for node in (ast.walk(function) if function is not None else ())
     )
-
-
-def calls_in(node: ast.AST) -> list[ast.Call]:
-    return [child for child in ast.walk(node) if isinstance(child, ast.Call)]
-
-
-def names_in(*nodes: ast.AST) -> set[str]:
-    return {child.id for node in nodes for child in ast.walk(node) if isinstance(child, ast.Name)}
-
-
-def dotted(node: ast.AST) -> str:
-    """A name or attributes of one, `a.b.c`; empty for anything else."""
-    parts = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
 
 
 def _is_literal(side: ast.expr) -> bool:
@@ -80,4 +65,4 @@ def _is_fixed(side: ast.AST) -> bool:
 
 def _is_constant(side: ast.expr) -> bool:
     """Whether a side is named as constants are: `STATUS`, `Color.RED`."""
-    return isinstance(side, ast.Name | ast.Attribute) and ast.unparse(side).rpartition(".")[2].isupper()
+    return last_name(side).isupper()

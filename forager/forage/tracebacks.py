@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from forager.forage.syntax import Function, parse
+
 LINES = 24
 """The most lines of code that are shown."""
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
+Sides = tuple[ast.expr, ast.expr]
+"""Of a comparison."""
 
 _SEPARATOR = re.compile(r"(_ ){8,}_?\s*")
 _LOCATION = re.compile(r"(?P<path>[^\s:][^:]*):(?P<line>\d{1,9}):(?P<opens> in \S.*)?(?: .*)?")
 _LOCAL = re.compile(r"(?: {8})?(?=.{10,} = )(?P<name>[A-Za-z_]\w*) * = (?P<value>.+)")
 """How pytest's `--showlocals` writes a variable: its name filled up to ten characters."""
-Sides = tuple[ast.expr, ast.expr]
-"""Of a comparison."""
 
 
 class Frame:
@@ -80,37 +80,28 @@ def local_values(level: Level) -> dict[str, str]:
 
 def whole_values(level: Level) -> dict[str, str]:
     """Those whose values have one line."""
-    follows = dict(zip(level.lines, [*level.lines[1:], ""], strict=True))
-    ends = [line for line in level.lines if not follows[line] or _LOCAL.fullmatch(follows[line])]
+    following = zip(level.lines, [*level.lines[1:], ""], strict=True)
+    ends = [line for line, after in following if not after or _LOCAL.fullmatch(after)]
     return local_values(level._replace(lines=ends))
 
 
 def compare(statement: ast.stmt | None) -> Sides | None:
     """The `a` and `b` of an `assert a == b`."""
     if isinstance(statement, ast.Assert) and isinstance(statement.test, ast.Compare):
-        compare = statement.test
-        if len(compare.ops) == 1 and isinstance(compare.ops[0], ast.Eq | ast.Is):
-            return compare.left, compare.comparators[0]
+        test = statement.test
+        if len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq | ast.Is):
+            return test.left, test.comparators[0]
     return None
-
-
-def _parse(source: str | bytes) -> ast.Module | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
 
 
 @lru_cache(maxsize=8)
 def parse_file(source: bytes) -> ast.Module | None:
     """A test file, which many failures of one bug are in; not to be changed."""
-    return _parse(source)
+    return parse(source)
 
 
 def parse_statement(text: str) -> ast.stmt | None:
-    tree = _parse(text)
+    tree = parse(text)
     return tree.body[0] if tree is not None and len(tree.body) == 1 else None
 
 

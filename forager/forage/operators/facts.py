@@ -6,7 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
+from forager.forage.syntax import Function
 
 
 class Facts:
@@ -21,7 +21,7 @@ class Facts:
         self.methods: dict[str, dict[str, int]] = defaultdict(dict)
         """Classes to their methods, with the number of parameters each requires."""
         self._read(tree)
-        inside = {name for node in ast.walk(tree) if isinstance(node, _Function) for name in _inside(node)}
+        inside = {name for node in ast.walk(tree) if isinstance(node, Function) for name in _inside(node)}
         self.deferred = inside - set(_at_import(tree))
         """Names used inside functions only: without them the module can still be imported."""
 
@@ -33,18 +33,18 @@ class Facts:
                 ambiguous.add(name)
 
         for node in ast.walk(tree):
-            if isinstance(node, _Function) and node.name != "__init__":
+            if isinstance(node, Function) and node.name != "__init__":
                 add(node.name, _keywords(node))
             elif isinstance(node, ast.ClassDef):
                 for member in node.body:
-                    if isinstance(member, _Function):
+                    if isinstance(member, Function):
                         self._member(node.name, member)
                         if member.name == "__init__":
                             add(node.name, _keywords(member))
         for name in ambiguous:
             del self.parameters[name]
 
-    def _member(self, owner: str, method: _Function) -> None:
+    def _member(self, owner: str, method: Function) -> None:
         if not method.decorator_list and not method.name.startswith("__"):
             required = len(method.args.posonlyargs) + len(method.args.args) - len(method.args.defaults)
             self.methods[owner][method.name] = required
@@ -59,12 +59,12 @@ class Facts:
                 self.attributes[owner].append(node.attr)
 
 
-def _keywords(node: _Function) -> tuple[str, ...]:
+def _keywords(node: Function) -> tuple[str, ...]:
     names = [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
     return tuple(name for name in names if name not in ("self", "cls"))
 
 
-def _inside(node: _Function) -> Iterator[str]:
+def _inside(node: Function) -> Iterator[str]:
     """Names that a function's body reads when it is called."""
     for statement in node.body:
         for child in ast.walk(statement):
@@ -77,7 +77,7 @@ def _at_import(tree: ast.AST) -> Iterator[str]:
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load):
             yield child.id
-        if isinstance(child, _Function):
+        if isinstance(child, Function):
             for part in (*child.decorator_list, child.args, *([child.returns] if child.returns else [])):
                 yield from _at_import(ast.Expr(part) if isinstance(part, ast.expr) else part)
         elif not isinstance(child, ast.Lambda):

@@ -45,6 +45,8 @@ PASSED = frozenset({"passed", "xfailed"})
 
 CANNOT_START = (126, 127)
 """Exit codes when there is no Python or no pytest: the image's fault, as pytest is imported before the tree."""
+NOT_FOUND = 4
+"""Exit code when pytest cannot find a test that it was given by name; it then runs no other either."""
 
 CANARY_SECONDS = 300.0
 """Longest wait for canaries: each is one test, or two."""
@@ -248,19 +250,20 @@ class _Grade:
 
 
 async def grade_in(
-    sandbox: Sandbox, task: Task, patch: bytes, *, shuffle: int | None = None
+    sandbox: Sandbox, task: Task, patch: bytes, *, shuffle: int | None = None, only: bool = False
 ) -> tuple[Evaluation, str]:
     """Grade a patch in a sandbox that holds the task's untouched starting tree; the sandbox is used up by it.
 
     The counted run only: no canaries, similarity and reward left at 0. `shuffle` is the seed of another order of the
-    tests. An empty patch grades the starting tree. Raises `SandboxError`, `CapExceeded`.
+    tests, `only` asks for FAIL_TO_PASS alone. An empty patch grades the starting tree. Raises `SandboxError`,
+    `CapExceeded`.
     """
-    evaluation, _, log = await _count(sandbox, task, patch, shuffle)
+    evaluation, _, log = await _count(sandbox, task, patch, shuffle, only)
     return evaluation, log
 
 
 async def _count(
-    sandbox: Sandbox, task: Task, patch: bytes, shuffle: int | None = None
+    sandbox: Sandbox, task: Task, patch: bytes, shuffle: int | None = None, only: bool = False
 ) -> tuple[Evaluation, TestRun | None, str]:
     placed = await place(sandbox, task, patch)
     if placed.refused:
@@ -274,9 +277,14 @@ async def _count(
         flags.append("reinstalled")
         if problem := await install(sandbox, task, placed):
             return Evaluation(resolved=False, flags=(*flags, "not_installed"), detail=problem), None, ""
-    tests = await run_listed(
-        sandbox, task, (*task.FAIL_TO_PASS, *task.PASS_TO_PASS), task.test_seconds, shuffle=shuffle
-    )
+    if only:
+        task = structs.replace(task, PASS_TO_PASS=())
+    listed = (*task.FAIL_TO_PASS, *task.PASS_TO_PASS)
+    # Pytest does not know the ids that SWE-bench's parsers cut or shortened: their files run whole.
+    named = only and task.test_format == "pytest" and task.source != "swebench"
+    tests = await run_listed(sandbox, task, listed, task.test_seconds, only=named, shuffle=shuffle)
+    if named and tests.exit_code == NOT_FOUND:
+        tests = await run_listed(sandbox, task, listed, task.test_seconds, shuffle=shuffle)
     return judge(task, tests, flags), tests, _log(placed, tests)
 
 

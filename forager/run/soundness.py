@@ -1,14 +1,15 @@
 """What repeated grades of a task, with its reference fix and without it, say of the task and of each of its tests.
 
 Pure functions: `validation.py` makes the grades. A test counts as passed as in grading. It belongs in FAIL_TO_PASS if
-it passed in every run with the fix and in none without it, in PASS_TO_PASS if it passed in every run with the fix and
-was constant without it.
+it passed in every run with the fix and in none without it, in PASS_TO_PASS if it passed in every run with the fix.
+Without the fix, only the first run is asked about PASS_TO_PASS: the others may have left it out.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import compress
 
 import msgspec
 from msgspec import structs
@@ -47,8 +48,8 @@ class Soundness(Record, frozen=True, omit_defaults=False):
     flaky: dict[str, str] = msgspec.field(default_factory=dict)
     """Test to its results, `with the fix: pass fail; without: fail fail`: it was not constant. In neither list."""
     order_dependent: dict[str, str] = msgspec.field(default_factory=dict)
-    """Tests of FAIL_TO_PASS that were constant in the suite's own order only, with what they gave in others. Kept, as
-    no other test tells the fix, and grades run in that order."""
+    """Tests of FAIL_TO_PASS that were constant in the suite's own order only, with what they gave in other orders or
+    alone. Kept, as no other test tells the fix, and grades run in that order."""
     broken: tuple[str, ...] = ()
     """Tests that failed in every run, with the fix too: broken by the environment. In neither list."""
     moved: tuple[str, ...] = ()
@@ -63,8 +64,8 @@ def hopeless(fixed: Evaluation) -> bool:
 
 
 def examine(task: Task, fixed: Sequence[Evaluation], bare: Sequence[Evaluation], output: str = "") -> Soundness:
-    """The soundness of a task from its grades with the reference fix and without any, `output` being what the tests
-    printed with the fix."""
+    """The soundness of a task from its grades with the reference fix and without any, of which the first is of all
+    tests and the others of FAIL_TO_PASS at least. `output` is what the tests printed with the fix."""
     for grade in fixed:
         for flag, meaning in _NO_VERDICT.items():
             if flag in grade.flags:
@@ -75,9 +76,7 @@ def examine(task: Task, fixed: Sequence[Evaluation], bare: Sequence[Evaluation],
                 return Soundness(reason=f"without its fix, {_NO_VERDICT[flag]}: {grade.detail}")
     with_fix, without = [_passed(grade) for grade in fixed], [_passed(grade) for grade in bare]
     # Where the tests did not come to their end, what did not run says nothing of a test's constancy.
-    whole = [
-        passed for passed, grade in zip(without, bare, strict=True) if not {"timeout", "incomplete"} & {*grade.flags}
-    ]
+    ended = [not {"timeout", "incomplete"} & {*grade.flags} for grade in bare]
     flaky: dict[str, str] = {}
     broken: list[str] = []
     moved: list[str] = []
@@ -87,8 +86,9 @@ def examine(task: Task, fixed: Sequence[Evaluation], bare: Sequence[Evaluation],
     harmed: list[str] = []
     for test in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS):
         wanted = test in task.FAIL_TO_PASS
-        good, before = [test in passed for passed in with_fix], [test in passed for passed in without]
-        if len(set(good)) > 1 or len({test in passed for passed in whole}) > 1:
+        asked = len(bare) if wanted else 1
+        good, before = [test in passed for passed in with_fix], [test in passed for passed in without[:asked]]
+        if len(set(good)) > 1 or len(set(compress(before, ended))) > 1:
             flaky[test] = f"with the fix: {_told(good)}; without: {_told(before)}"
         elif not any(good):
             broken.append(test)

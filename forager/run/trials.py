@@ -34,13 +34,16 @@ class EngineTrials:
             attempts = Attempts(self._engine, models, self._images, config, RUN, lambda name, text: "")
             return await attempts(task, 0, lambda event: None, lambda activity: None)
 
-    async def grade(self, task: Task, patch: str | None, shuffle: int | None) -> tuple[Evaluation, str]:
+    async def grade(
+        self, task: Task, patch: str | None, shuffle: int | None, *, only: bool = False
+    ) -> tuple[Evaluation, str]:
         image = await self._images.ensure(task)
-        if patch is not None and shuffle is None:
+        if patch is not None and shuffle is None and not only:
             return await grade(self._engine, task, image, patch, run=RUN)
         name = image.digest or image.tag
         async with await open_sandbox(self._engine, name, workdir=task.workdir, run=RUN, attempt="grade") as sandbox:
             try:
-                return await grade_in(sandbox, task, (patch or "").encode("utf-8", "surrogatepass"), shuffle=shuffle)
+                diff = (patch or "").encode("utf-8", "surrogatepass")
+                return await grade_in(sandbox, task, diff, shuffle=shuffle, only=only)
             except CapExceeded as error:
                 return Evaluation(resolved=False, flags=(error.what,), detail=str(error)), ""

@@ -2,7 +2,7 @@
 
 The oracle model plays the fix through the agent's own tools once; the patch it submits is graded in every run, each
 time in fresh containers. Without the fix, the tests run on the untouched starting tree. From the second run on they
-run in shuffled order.
+run in shuffled order, and without the fix only those of FAIL_TO_PASS.
 """
 
 from __future__ import annotations
@@ -39,8 +39,11 @@ class Trials(Protocol):
         """One attempt of an embedded model."""
         ...
 
-    async def grade(self, task: Task, patch: str | None, shuffle: int | None) -> tuple[Evaluation, str]:
-        """Grade a patch, or the untouched starting tree, and what the tests printed. `shuffle` seeds their order."""
+    async def grade(
+        self, task: Task, patch: str | None, shuffle: int | None, *, only: bool = False
+    ) -> tuple[Evaluation, str]:
+        """Grade a patch, or the untouched starting tree, and what the tests printed. `shuffle` seeds their order,
+        `only` asks for FAIL_TO_PASS alone."""
         ...
 
 
@@ -232,10 +235,12 @@ class _Crew:
         bare: list[Evaluation] = []
         outputs: list[str] = []
 
-        async def both(shuffle: int | None) -> bool:
+        async def both(shuffle: int | None, *, whole: bool) -> bool:
+            """One more grade with the fix, of all tests, and one without, of all if `whole`."""
             for patch, grades in ((played.patch, fixed), (None, bare)):
                 self.progress.activity(worker, Activity(phase="grade", step=len(grades) + 1))
-                grade, output = await self.trials.grade(task, patch, shuffle)
+                only = patch is None and not whole
+                grade, output = await self.trials.grade(task, patch, shuffle, only=only)
                 grades.append(grade)
                 if patch is not None:
                     outputs.append(output)
@@ -244,13 +249,15 @@ class _Crew:
             return True
 
         for number in range(self.runs):
-            if not await both(number or None):
+            if not await both(number or None, whole=not number):
                 break
         soundness = examine(task, fixed, bare, "\n".join(outputs))
         if undecided(task, soundness):  # perhaps only for the other order
+            # Or for want of the tests before it: what passes without them may well fail after them.
+            whole = any(grade.fail_to_pass.success for grade in bare[1:])
             del fixed[1:], bare[1:]
             for _ in range(self.runs):
-                if not await both(None):
+                if not await both(None, whole=whole):
                     break
             else:
                 soundness = in_order(task, soundness, fixed, bare)

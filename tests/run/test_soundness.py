@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from forager.records import Evaluation, Task, TestLists
@@ -24,6 +25,8 @@ def grade(*passed: str, **fields: Any) -> Evaluation:
 
 
 GOLD, NOP = grade(*EVERY), grade(*KEEP)
+PART = Evaluation(resolved=False, fail_to_pass=TestLists(failure=FAIL))
+"""A grade without the fix that was not asked about PASS_TO_PASS."""
 
 
 def without(*gone: str) -> Evaluation:
@@ -34,13 +37,32 @@ def test_a_sound_task_is_accepted_as_it_is() -> None:
     assert examine(TASK, [GOLD] * 3, [NOP] * 3) == Soundness(fail_to_pass=FAIL, pass_to_pass=KEEP)
 
 
+def test_of_the_runs_without_the_fix_only_the_first_is_asked_about_pass_to_pass() -> None:
+    assert examine(TASK, [GOLD] * 3, [NOP, PART, PART]) == examine(TASK, [GOLD] * 3, [NOP] * 3)
+    hanging = msgspec.structs.replace(NOP, flags=("timeout",))
+    assert examine(TASK, [GOLD] * 2, [hanging, PART]) == examine(TASK, [GOLD] * 2, [NOP] * 2)
+    harmed = examine(TASK, [without("t.py::keep2")] * 2, [NOP, PART])
+    assert "its fix breaks 1 PASS_TO_PASS tests (t.py::keep2" in harmed.reason
+    broken = examine(TASK, [without("t.py::keep2")] * 2, [grade("t.py::keep1"), PART])
+    assert (broken.reason, broken.broken, broken.flaky) == ("", ("t.py::keep2",), {})
+
+
+def test_fail_to_pass_is_asked_in_every_run_without_the_fix() -> None:
+    lucky = Evaluation(resolved=False, fail_to_pass=TestLists(success=FAIL[1:], failure=FAIL[:1]))
+    found = examine(TASK, [GOLD] * 3, [NOP, PART, lucky])
+    assert (found.reason, found.fail_to_pass, found.pass_to_pass) == ("", FAIL[:1], KEEP)
+    assert found.flaky == {"t.py::fix2": "with the fix: pass pass pass; without: fail fail pass"}
+    found = examine(TASK, [GOLD] * 2, [GOLD, PART])
+    assert "2 are not constant" in found.reason and undecided(TASK, found)
+
+
 def test_a_test_that_is_not_constant_leaves_the_lists() -> None:
-    found = examine(TASK, [GOLD, without("t.py::fix1")], [NOP, grade("t.py::keep1")])
+    found = examine(TASK, [GOLD, without("t.py::fix1", "t.py::keep2")], [NOP, PART])
     assert found.reason == ""
     assert found.fail_to_pass == ("t.py::fix2",) and found.pass_to_pass == ("t.py::keep1",)
     assert found.flaky == {
         "t.py::fix1": "with the fix: pass fail; without: fail fail",
-        "t.py::keep2": "with the fix: pass pass; without: pass fail",
+        "t.py::keep2": "with the fix: pass fail; without: pass",
     }
 
 

@@ -28,6 +28,8 @@ class Trials:
     def __init__(self, **odd: Any) -> None:
         self.odd = odd
         self.grades: list[tuple[str, bool, int | None]] = []
+        self.asked_only: list[bool] = []
+        """Of the grades without the fix, which were of FAIL_TO_PASS alone."""
         self.attempts: Counter[tuple[str, str]] = Counter()
 
     async def attempt(self, model: str, task: Task, *, grading: bool) -> Trajectory:
@@ -39,8 +41,14 @@ class Trials:
             return make_trajectory(task, 0, patch=None, messages=messages, outcome=Outcome(status="no_submission"))
         return make_trajectory(task, 0 if task.instance_id.endswith("0") else 1, patch=PATCH)
 
-    async def grade(self, task: Task, patch: str | None, shuffle: int | None) -> tuple[Evaluation, str]:
+    async def grade(
+        self, task: Task, patch: str | None, shuffle: int | None, *, only: bool = False
+    ) -> tuple[Evaluation, str]:
         self.grades.append((task.instance_id, patch is not None, shuffle))
+        if patch is None:
+            self.asked_only.append(only)
+        else:
+            assert not only
         if self.odd.get("broken") == task.instance_id:
             raise SandboxError("the engine is away")
         if self.odd.get("fatal") == task.instance_id:
@@ -51,10 +59,15 @@ class Trials:
         constant = not (self.odd.get("flaky") == task.instance_id and shuffle)
         if self.odd.get("ordered") == task.instance_id and shuffle:
             fixed = False
+        if patch is None and (
+            (self.odd.get("guarded") == task.instance_id and only)
+            or (self.odd.get("lucky") == task.instance_id and len(self.asked_only) > 1)
+        ):
+            fixed = True
         evaluation = Evaluation(
             resolved=fixed,
             fail_to_pass=_lists(task.FAIL_TO_PASS, fixed),
-            pass_to_pass=_lists(task.PASS_TO_PASS, constant),
+            pass_to_pass=TestLists() if only else _lists(task.PASS_TO_PASS, constant),
         )
         return evaluation, "1 passed"
 
@@ -79,6 +92,32 @@ async def test_every_task_is_graded_with_and_without_its_fix_and_shuffled_from_t
     assert report.complete and report.accepted == 2 and [one.runs for one in found] == [3, 3]
     assert trials.grades[:6] == [("pkg__mod-0", fixed, n) for n in (None, 1, 2) for fixed in (True, False)]
     assert trials.attempts == {("oracle", "pkg__mod-0"): 1, ("oracle", "pkg__mod-1"): 1}
+
+
+async def test_without_the_fix_only_the_first_run_is_of_every_test() -> None:
+    trials = Trials()
+    _, found = await go(tasks(1), trials, runs=3)
+    assert trials.asked_only == [False, True, True]
+    assert (found[0].soundness.flaky, found[0].soundness.pass_to_pass) == ({}, tasks(1)[0].PASS_TO_PASS)
+    trials = Trials(ordered="pkg__mod-0")
+    await go(tasks(1), trials, runs=3)
+    assert trials.asked_only == [False, True, True, True], "in their own order, too"
+
+
+async def test_a_test_that_passes_in_a_later_run_without_the_fix_is_found() -> None:
+    report, found = await go(tasks(1), Trials(lucky="pkg__mod-0"), runs=3)
+    assert "1 are not constant" in report.rejected["pkg__mod-0"]
+    assert found[0].soundness.flaky == {
+        tasks(1)[0].FAIL_TO_PASS[0]: "with the fix: pass pass pass; without: fail pass pass"
+    }
+
+
+async def test_a_test_that_fails_only_after_others_is_tried_again_after_them() -> None:
+    trials = Trials(guarded="pkg__mod-0")
+    report, found = await go(tasks(1), trials, runs=2)
+    assert (report.accepted, report.order_dependent, report.flaky) == (1, 1, 0)
+    assert found[0].soundness.fail_to_pass == tasks(1)[0].FAIL_TO_PASS
+    assert trials.asked_only == [False, True, False, False]
 
 
 async def test_a_fix_that_solves_nothing_is_not_graded_again() -> None:
@@ -107,7 +146,7 @@ async def test_tasks_are_sorted_and_written_down_with_what_was_found(tmp_path: P
     assert [task.instance_id for task in accepted] == ["pkg__mod-0", "pkg__mod-2"]
     assert accepted[0].PASS_TO_PASS == asked[0].PASS_TO_PASS and accepted[1].PASS_TO_PASS == ()
     noted = accepted[1].provenance["validation"]
-    assert noted["flaky"] == {"tests/test_x.py::test_b": "with the fix: pass fail; without: pass fail"}
+    assert noted["flaky"] == {"tests/test_x.py::test_b": "with the fix: pass fail; without: pass"}
     rejected = {task.instance_id: task for task in load_tasks(tmp_path / "out" / "rejected.jsonl")}
     reasons = {name: task.provenance["validation"]["reason"] for name, task in rejected.items()}
     assert reasons == report.rejected

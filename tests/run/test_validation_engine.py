@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from forager.images.layer import add_layer
-from forager.records import Task
+from forager.records import Task, TestLists
 from forager.run.images_pool import TaskImages
 from forager.run.progress import Silent
 from forager.run.trials import EngineTrials
@@ -39,6 +39,12 @@ TREE = {
         "def test_zero():\n    assert add(0, 0) == 0\n\n\n"
         "def test_online():\n    socket.create_connection(('192.0.2.1', 80), 5)\n"
     ),
+    "tests/test_words.py": (
+        "import pytest\n\n\n"
+        "@pytest.mark.parametrize('words', ['a b', 'a c'])\ndef test_words(words):\n    assert words\n\n\n"
+        "def test_other():\n    pass\n"
+    ),
+    "tests/test_new.py": "import notes.new\n\n\ndef test_new():\n    assert notes.new\n",
     "setup.cfg": "[metadata]\nname = notes\n",
 }
 BUG = {"notes/__init__.py": "def add(a, b):\n    return a - b\n"}
@@ -90,12 +96,31 @@ async def test_validation_finds_out_what_the_tests_are_worth(engine: Engine, tas
     verdicts = {one.instance_id: one for one in found}
     sound = verdicts["notes"].soundness
     assert (sound.reason, sound.fail_to_pass, sound.pass_to_pass) == ("", (ADD,), (ZERO, PUT))
-    assert sound.flaky == {GET: "with the fix: pass fail; without: pass fail"}, "it needs test_put before it"
+    assert sound.flaky == {GET: "with the fix: pass fail; without: pass"}, "it needs test_put before it"
     assert sound.broken == (ONLINE,) and "Network is unreachable" in sound.network
     assert "test_online" in (tmp_path / verdicts["notes"].log).read_text()
     assert report.rejected.keys() == {"offline", "stale"}
     assert "all 1 FAIL_TO_PASS tests fail with the fix, for want of the network" in report.rejected["offline"]
     assert "does not apply" in report.rejected["stale"]
+
+
+async def test_a_grade_of_fail_to_pass_alone(engine: Engine, task: Task) -> None:
+    async def grade(*fail: str, **more: str) -> tuple[TestLists, str]:
+        asked = msgspec.structs.replace(task, FAIL_TO_PASS=fail, **more)
+        evaluation, output = await trials.grade(asked, None, 1, only=True)
+        assert evaluation.pass_to_pass == TestLists() and not evaluation.flags
+        return evaluation.fail_to_pass, output.splitlines()[-1].partition(";")[0]
+
+    words, new = "tests/test_words.py::test_words", "tests/test_new.py::test_new"
+    async with TaskImages(engine) as images:
+        trials = EngineTrials(engine, images)
+        assert await grade(ADD, ZERO) == (TestLists(success=(ZERO,), failure=(ADD,)), "[1 failed, 1 passed")
+        # A module that cannot be imported keeps pytest from running any test by name.
+        assert await grade(f"{words}[a b]", new) == (
+            TestLists(success=(f"{words}[a b]",), failure=(new,)),
+            "[3 passed",
+        )
+        assert await grade(f"{words}[a", source="swebench") == (TestLists(success=(f"{words}[a",)), "[3 passed")
 
 
 def diff(before: dict[str, str], after: dict[str, str]) -> str:

@@ -15,7 +15,8 @@ from forager.forage import scope
 from forager.forage.baseline import Baseline
 from forager.forage.baseline import measure as measure_suite
 from forager.forage.compiled import with_byte_code
-from forager.forage.judge import Judge, Mutants
+from forager.forage.evidence import Mutants
+from forager.forage.judge import Judge
 from forager.forage.mutate import all_sites, sample
 from forager.forage.pipeline import forage
 from forager.forage.reach import Reach, make_reach

@@ -12,18 +12,24 @@ behaves like `python -m pytest` (or `pytest`), except that
 - which files run is decided after pytest has found its configuration, so that running one file finds the same root
   folder, options and node ids as running everything.
 
+A job may also be a series of rounds (`do_rounds`): one process that has read pytest starts a child for each, and puts
+other files in place between them. Rounds share their container, so grading does without them.
+
 Code under test shares this process. Code written against this very file can walk the interpreter's objects, call the
 reporter or read the key, and no file format can prevent that; what guards against it is restoring everything but the
 product code before grading, and looking at patches that do such things.
 """
 
+import base64
 import hashlib
+import importlib
 import importlib.util
 import json
 import os
 import random
 import signal
 import sys
+import time
 import types
 from json.encoder import encode_basestring_ascii
 from typing import Any, Callable
@@ -33,6 +39,7 @@ SECTIONS = 2000000  # failing tests times tests: pytest compares each with each 
 HIGH_FD = 200  # out of the way of tests that close or duplicate low numbers
 PIECE_MS = 20  # milliseconds of output that is handed on at once
 LOOK_MS = 50  # milliseconds between two looks at whether the tests' process lives
+REFUSED = 125  # exit code of a series that cannot be: pytest itself runs on what is tested
 PIPE = 1048576  # bytes that a pipe holds at most, for users without privileges
 F_SETPIPE_SZ = 1031  # fcntl has the name from Python 3.10 on
 
@@ -376,8 +383,81 @@ def main() -> int:
         os.unlink(os.path.join(folder, name))
     sys.path[:] = [entry for entry in sys.path if not within(entry, folder)]
     sys.dont_write_bytecode = True
+    if "rounds" in job:
+        return do_rounds(job, folder)
     report = open_report(os.path.join(folder, "report"), bytes.fromhex(job.pop("key")))
     return run(job, report, sys.argv[1] if len(sys.argv) > 1 else "")
+
+
+def do_rounds(job: "dict[str, Any]", folder: str) -> int:
+    """Do each round of a series, until one does not end well. What is told of round N is in `report-N`, and that it
+    ended, in `ended`."""
+    workdir = job["workdir"]
+    import_pytest(workdir)
+    for name in importlib.import_module("_pytest.config").default_plugins:
+        importlib.import_module("_pytest." + name)
+    loaded = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    if any(path and within(path, workdir) for path in loaded):
+        return REFUSED
+    script = sys.argv[1] if len(sys.argv) > 1 else ""
+    for number, one in enumerate(job["rounds"]):
+        name, key = os.path.join(folder, "report-%d" % number), bytes.fromhex(one.pop("key"))
+        clean = put_in_place(workdir, one.pop("changes"))
+        began, limit = time.monotonic(), one.pop("limit")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.setsid()
+                code = run(dict(job, **one), open_report(name, key), script)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        status = await_child(child, began + limit)
+        for path, (content, times) in clean.items():
+            with open(path, "wb") as file:
+                file.write(content)
+            os.utime(path, ns=times)
+        ended = {"status": status, "seconds": round(time.monotonic() - began, 3)}
+        with open(os.path.join(folder, "ended"), "a") as file:
+            file.write(json.dumps(ended) + "\n")
+        if status is None or not 0 <= status <= 5:  # pytest has no others
+            return 1
+    return 0
+
+
+def put_in_place(workdir: str, changes: "dict[str, str]") -> "dict[str, tuple[bytes, tuple[int, int]]]":
+    """Write these files (base64, by path in the repository) over the ones that are there; what those held, and their
+    times, which byte code is known by."""
+    clean = {}
+    for name, text in changes.items():
+        path = os.path.join(workdir, name)
+        with open(path, "rb") as file:
+            known = os.fstat(file.fileno())
+            clean[path] = (file.read(), (known.st_atime_ns, known.st_mtime_ns))
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(text))
+    return clean
+
+
+def await_child(child: int, until: float) -> "int | None":
+    """The exit code of a child that leads a session, negative for a signal; None if it had to be ended at a time.
+    What is left of its group ends, too."""
+    ended, status, pause = 0, 0, 0.001
+    while not ended and time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if not ended:
+            time.sleep(pause)
+            pause = min(2 * pause, 0.02)
+    try:  # noqa: SIM105  contextlib would be one import more
+        os.killpg(child, signal.SIGKILL)
+    except OSError:  # nothing is
+        pass
+    if not ended:
+        os.waitpid(child, 0)
+        return None
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def run(job: "dict[str, Any]", report: "Callable[[str], None]", script: str) -> int:

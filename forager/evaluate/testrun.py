@@ -143,8 +143,7 @@ async def run_tests(
     asked = {
         "workdir": workdir,
         "arguments": (*command.arguments, *args, *OPTIONS),
-        "files": list(dict.fromkeys(map(file_of, tests))),
-        "only": list(dict.fromkeys(test for test in tests if "::" in test)) if only else [],
+        **selection(tests, only=only),
         "as_arguments": as_arguments,
         "shuffle": shuffle,
         "most_failing": most_failing,
@@ -159,25 +158,42 @@ async def run_tests(
     return run
 
 
+def selection(tests: Sequence[str], *, only: bool) -> dict[str, list[str]]:
+    """What a job for the runner says of these tests: their files, and, with `only`, the tests themselves."""
+    return {
+        "files": list(dict.fromkeys(map(file_of, tests))),
+        "only": list(dict.fromkeys(test for test in tests if "::" in test)) if only else [],
+    }
+
+
 async def _run(sandbox: Sandbox, command: PytestCommand, asked: Mapping[str, Any], timeout: float) -> TestRun:
     folder, cache = f"/tmp/.forager-{secrets.token_hex(8)}", f"/tmp/.pytest-cache-{secrets.token_hex(8)}"
     key = secrets.token_bytes(32)
     plain = "no:cacheprovider" in " ".join(asked["arguments"])
     job = {**asked, "key": key.hex(), "cache": "" if plain else cache}
-    await sandbox.control(f"umask 0; mkdir {folder}")
     try:
-        await sandbox.write_file(f"{folder}/runner.py", _SOURCE.read_bytes())
-        await sandbox.write_file(f"{folder}/job.json", json.dumps(job).encode())
-        ran = await sandbox.run(_shell_command(command, asked["workdir"], folder), timeout, OUTPUT_LIMIT)
+        ran = await start_runner(sandbox, command, job, folder, timeout)
     finally:
-        # The report may by now be anything: a pipe, a link, endless.
-        _, report = await sandbox.control(
-            f"r={folder}/report; if [[ -f $r && ! -L $r ]]; then timeout -k 1 60 head -c {REPORT_LIMIT} -- $r; fi; "
-            f"rm -rf -- {folder} {cache}",
-            timeout=90,
-            limit=REPORT_LIMIT,
-        )
+        report = await read_left(sandbox, f"{folder}/report", REPORT_LIMIT)
+        await sandbox.control(f"rm -rf -- {folder} {cache}")
     return read_report(report, key, ran)
+
+
+async def start_runner(
+    sandbox: Sandbox, command: PytestCommand, job: Mapping[str, Any], folder: str, timeout: float
+) -> CommandResult:
+    """Do a job in a new folder of the sandbox, where what the runner reports is found afterwards."""
+    await sandbox.control(f"umask 0; mkdir {folder}")
+    await sandbox.write_file(f"{folder}/runner.py", _SOURCE.read_bytes())
+    await sandbox.write_file(f"{folder}/job.json", json.dumps(job).encode())
+    return await sandbox.run(_shell_command(command, job["workdir"], folder), timeout, OUTPUT_LIMIT)
+
+
+async def read_left(sandbox: Sandbox, path: str, most: int) -> bytes:
+    """Up to `most` bytes of a file that code under test has had in its reach: by now it may be anything, a pipe, a
+    link, endless, or nothing."""
+    script = f"r={path}; if [[ -f $r && ! -L $r ]]; then timeout -k 1 60 head -c {most} -- $r; fi"
+    return (await sandbox.control(script, timeout=90, limit=most))[1]
 
 
 def _shell_command(command: PytestCommand, workdir: str, folder: str) -> str:

@@ -9,8 +9,8 @@ from msgspec import structs
 
 from forager.forage import scope
 from forager.forage.diffs import unified
+from forager.forage.evidence import Mutants
 from forager.forage.implement_statement import implement_statement
-from forager.forage.judge import Mutants
 from forager.forage.mutate import Mutant, apply_all
 from forager.forage.mutations import operator_of
 from forager.forage.replies import Asking

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import structs
 
 from forager.forage.elsewhere import Elsewhere, stands_elsewhere
-from forager.forage.judge import Judge, Mutants
+from forager.forage.evidence import Mutants
+from forager.forage.judge import Judge
 from forager.forage.mutate import Mutant, all_sites, sample
 from forager.forage.mutations import Accept, Take, Trials, Tried, in_order, key_of, operator_of
 from forager.forage.operators.functions import IMPLEMENT

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from forager.forage.alike import Alike
 from forager.forage.bug_task import make_task
+from forager.forage.evidence import Mutants
 from forager.forage.hide import Hide, hide_tests
-from forager.forage.judge import Mutants
 from forager.forage.results import WorkBaseline
 from forager.forage.source import Source
 from forager.forage.statement import Detail

@@ -7,10 +7,15 @@ each other. Where others fail than those that were foreseen, they run with the m
 with the rest, then with each half of those, and so on, until it is known whose fault it is. Where that does not tell,
 or the suite does not reach its end, the mutants are parted and each half gets the whole suite again.
 
-Every mutant that a test tells also runs its own tests a second time, alone, under another `PYTHONHASHSEED`, and with
-them those that others break. So a test in FAIL_TO_PASS failed twice with the mutant alone and did not pass in the
-whole suite with others, and one in PASS_TO_PASS passed with the mutant in the tree. Tests that fail alone on the
-clean code, for want of others, tell nothing.
+Every mutant that a test tells also runs its own tests a second time, alone, under another `PYTHONHASHSEED`. The tests
+that others of its group break run with it, too, or, where they are many, with all the others at once. So a test in
+FAIL_TO_PASS failed twice with the mutant alone and did not pass in the whole suite with others, and one in
+PASS_TO_PASS passed with the mutant in the tree. Tests that fail on the clean code where they run without the others
+tell nothing.
+
+First and second runs are series, some in one container each (`evaluate/series.py`), in another order the second time;
+each series of second runs ends with the clean code, so what one mutant leaves behind makes no test tell of another.
+The whole suite runs in a container of its own, and so does what a series does not get done.
 
 On a mutant of lines that run at import any test may depend: one of each module is tried. Mutants that break much,
 that most of the suite reaches or with which it breaks off run the whole suite alone, as every mutant does without a
@@ -19,17 +24,31 @@ map: see `validate.py`.
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import tenacity
 
 from forager.errors import CapExceeded, SandboxError
+from forager.evaluate.series import Round
 from forager.evaluate.testrun import TestRun, file_of
 from forager.forage.baseline import Baseline
-from forager.forage.mutate import Mutant, apply_all, overlap
+from forager.forage.evidence import (
+    ROUND,
+    Mutants,
+    OpenBug,
+    foreseen,
+    grouped,
+    halves,
+    note,
+    passed,
+    places,
+    rest,
+    suspects,
+    union,
+)
+from forager.forage.mutate import Mutant, apply_all
 from forager.forage.reach import Reach, Selection, select
 from forager.forage.trying import Turns, at_once
 from forager.forage.validate import (
@@ -40,14 +59,13 @@ from forager.forage.validate import (
     Verdict,
     failed,
     fault,
+    run_rounds,
     run_suite,
     settled,
     validate,
 )
 from forager.sandbox.engine import Engine
 
-TOGETHER = 16
-"""Mutants that the whole suite confirms in one run."""
 MOST = 0.6
 """Share of the suite's time from which running a selection of it is not worth while."""
 MUCH = 0.25
@@ -56,9 +74,10 @@ PROBES = 40
 """Tests that show whether anything works with a bug in code that all tests may depend on."""
 TEXTS = 20
 """Failures whose texts are kept for the statement; with local variables in them each may take a tenth of a second."""
-
-Mutants = tuple[Mutant, ...]
-"""The places of one bug: one, or several for a combined one."""
+SERIES = 10
+"""Runs of some tests in one container, about."""
+TEST = 0.002
+"""Seconds that a test takes besides its own."""
 
 steady = tenacity.retry(
     retry=tenacity.retry_if_exception_type(SandboxError),
@@ -69,96 +88,29 @@ steady = tenacity.retry(
 """A broken container is replaced; an engine that breaks every one is not waited for."""
 
 
-class _Open:
-    """A bug on its way to a verdict, beside others."""
-
-    def __init__(self, mutants: Mutants, *, shared: bool) -> None:
-        self.mutants = mutants
-        self.shared = shared
-        """Whether any test may depend on it."""
-        self.own: frozenset[str] = frozenset()
-        """The tests that reach it, or stand for those that may depend on it."""
-        self.failing: frozenset[str] = frozenset()
-        """Those of its own that failed in the first run."""
-        self.evidence: list[tuple[frozenset[str], TestRun]] = []
-        """Runs, and the tests that each tells something about."""
-        self.alone: list[TestRun] = []
-        """Runs with no other bug in the tree."""
-        self.seconds = 0.0
-        self.unfit: Verdict | None = None
-        """Set where the whole suite shows that no task comes of it."""
-
-    def first(self, tests: Collection[str], run: TestRun) -> bool:
-        """Note a first run of tests of its own; returns whether one passed."""
-        self.own |= frozenset(tests)
-        self.failing |= frozenset(test for test in tests if failed(run, test))
-        return bool(_note([self], run, frozenset(tests)))
-
-
 class _Part(NamedTuple):
     """A run of some tests with some bugs in the tree."""
 
-    group: Sequence[_Open]
+    group: Sequence[OpenBug]
     tests: frozenset[str]
     run: TestRun
 
 
-def grouped(bugs: Sequence[_Open]) -> list[list[_Open]]:
-    """Few groups, none with two bugs in one place.
+class _Job(NamedTuple):
+    """A run to be had, of some tests with some bugs in the tree."""
 
-    Bugs that break much are in one group: the tests that they break run with each of the others of their group.
-    """
-    count = math.ceil(len(bugs) / TOGETHER)
-    groups: list[list[_Open]] = []
-    most = math.ceil(len(bugs) / max(1, count))
-    for bug in sorted(bugs, key=lambda bug: len(bug.failing)):
-        fitting = (g for g in groups if len(g) < most and not any(overlap(bug.mutants, o.mutants) for o in g))
-        group = next(fitting, None)
-        if group is None:
-            groups.append([bug])
-        else:
-            group.append(bug)
-    return groups
+    bugs: Sequence[OpenBug]
+    tests: Sequence[str]
 
 
-def _halves(group: Sequence[_Open]) -> list[Sequence[_Open]]:
-    half = len(group) // 2
-    return [group[:half], group[half:]]
+class _Second(NamedTuple):
+    """What second runs gave."""
 
-
-def _suspects(group: Sequence[_Open]) -> list[Sequence[_Open]]:
-    """Two parts of a group: the bugs that most likely break what nobody foresaw, and the others; or halves."""
-    parts = [[bug for bug in group if bug.shared is shared] for shared in (True, False)]
-    return list(parts) if all(parts) else _halves(group)
-
-
-def _places(group: Sequence[_Open]) -> Mutants:
-    return tuple(mutant for bug in group for mutant in bug.mutants)
-
-
-def _foreseen(group: Sequence[_Open]) -> frozenset[str]:
-    return _union(bug.failing for bug in group)
-
-
-def _passed(run: TestRun, tests: Collection[str]) -> frozenset[str]:
-    return frozenset(test for test in tests if run.outcomes.get(test) == "passed")
-
-
-def _note(group: Sequence[_Open], run: TestRun, tests: frozenset[str]) -> frozenset[str]:
-    """Note what a run of `tests` with these bugs in the tree tells of each; returns those that passed."""
-    passed = _passed(run, tests)
-    for bug in group:
-        bug.seconds += run.seconds / len(group)
-        if len(group) == 1:
-            bug.evidence.append((tests, run))
-            bug.alone.append(run)
-        else:  # a failure tells nothing of one of them
-            bug.evidence.append((passed, run))
-    return passed
-
-
-def _union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
-    return frozenset().union(*sets)
+    runs: dict[OpenBug, TestRun | Verdict]
+    along: dict[OpenBug, frozenset[str]]
+    """Tests that others break, which ran with a bug."""
+    lonely: frozenset[str]
+    """Tests that fail on the clean code, too, where they run without the others."""
 
 
 class Judge:
@@ -182,6 +134,8 @@ class Judge:
         self._seconds = dict(zip(reach.tests, reach.seconds, strict=True)) if reach is not None else {}
         self._slots = slots
         self._attempt = attempt
+        self._in_series = True
+        """Whether a series of runs works, as far as is known."""
         self._passing = frozenset(baseline.passing)
         self._whole = baseline.passing if baseline.slow else ()
         """What the whole suite is: everything, but for tests that are left out because they are slow."""
@@ -196,67 +150,64 @@ class Judge:
 
         Raises `SandboxError` and `UnfitError` when the engine fails; what was told by then stands.
         """
-        found = await at_once(self._open(mutants, tell) for mutants in bugs)
-        groups = grouped([bug for bug in found if isinstance(bug, _Open)])
-        confirmed = [asyncio.ensure_future(self._confirm(group)) for group in groups]
-        lonely = [asyncio.ensure_future(self._lonely(_foreseen(group))) for group in groups]
-
-        async def finish(bug: _Open, n: int) -> None:
-            tell(bug.mutants, await self._finish(bug, _foreseen(groups[n]), confirmed[n], lonely[n]))
-
+        found = await self._first(bugs)
+        for mutants, first in zip(bugs, found, strict=True):
+            if isinstance(first, Verdict):
+                tell(mutants, first)
+        groups = grouped([bug for bug in found if isinstance(bug, OpenBug)])
         await at_once([  # what others wait for comes first
-            *confirmed,
-            *lonely,
+            *(self._settle(group, tell) for group in groups),
             *(self._alone(mutants, tell) for mutants, bug in zip(bugs, found, strict=True) if bug is None),
-            *(finish(bug, n) for n, group in enumerate(groups) for bug in group),
         ])  # fmt: skip
 
-    async def _open(self, mutants: Mutants, tell: Callable[[Mutants, Verdict], None]) -> _Open | Verdict | None:
-        """As `_first`; a verdict is told."""
-        found = await self._first(mutants)
-        if isinstance(found, Verdict):
-            tell(mutants, found)
+    async def _first(self, bugs: Sequence[Mutants]) -> list[OpenBug | Verdict | None]:
+        """What the tests that reach each bug say of it; None where the whole suite has to judge it with no other bug
+        beside it."""
+        found: list[OpenBug | Verdict | None] = [None] * len(bugs)
+        opened: dict[OpenBug, tuple[int, Selection]] = {}
+        for n, mutants in enumerate(bugs):
+            if (selection := self._select(mutants)) is not None:
+                opened[OpenBug(mutants, shared=selection.shared)] = n, selection
+        jobs = [_Job([bug], selection.tests) for bug, (_, selection) in opened.items() if selection.tests]
+        passes: set[OpenBug] = set()
+        broken: dict[OpenBug, Verdict | None] = {}
+        for ((bug,), tests), run in zip(jobs, await self._runs(jobs), strict=True):
+            if isinstance(run, Verdict):
+                broken[bug] = run
+            elif bug.first(tests, run):
+                passes.add(bug)
+            elif not run.complete and not bug.failing:
+                broken[bug] = None
+        works = [bug for bug in opened if bug.shared and bug not in passes and bug not in broken]
+        broken |= await self._broken(works)
+        for bug, (n, selection) in opened.items():
+            if bug in broken:
+                found[n] = broken[bug]
+            elif bug.shared or bug.failing:
+                found[n] = bug
+            else:
+                reason: Reason = "survived" if selection.tests else "unreached"
+                found[n] = Verdict(reason=reason, runs=len(bug.alone), seconds=bug.seconds)
         return found
 
-    async def _first(self, mutants: Mutants) -> _Open | Verdict | None:
-        """What the tests that reach a bug say of it; None where the whole suite has to judge it with no other bug
-        beside it."""
-        selection = self._select(mutants)
-        if selection is None:
-            return None
-        bug, passes = _Open(mutants, shared=selection.shared), False
-        if selection.tests:
-            run = await self._run(mutants, selection.tests, self._limit(selection.tests))
+    async def _broken(self, bugs: Sequence[OpenBug]) -> dict[OpenBug, Verdict | None]:
+        """Which bugs in code that all may depend on break so much that they cannot be judged beside others: one test
+        of each module is tried, of `PROBES` at most. With the verdict, where that tells it."""
+        jobs: list[_Job] = []
+        for bug in bugs:
+            modules = {file_of(test): test for test in reversed(self._baseline.passing) if test not in bug.own}
+            tests = self._ordered(frozenset(modules.values()))
+            jobs.append(_Job([bug], tests[:: math.ceil(len(tests) / PROBES) or 1]))
+        broken: dict[OpenBug, Verdict | None] = {job.bugs[0]: None for job in jobs if not job.tests}
+        jobs = [job for job in jobs if job.tests]
+        for ((bug,), chosen), run in zip(jobs, await self._runs(jobs), strict=True):
             if isinstance(run, Verdict):
-                return run
-            passes = bug.first(selection.tests, run)
-            if not run.complete and not bug.failing:
-                return None
-        if selection.shared and not passes:
-            works = await self._works(bug)
-            if isinstance(works, Verdict):
-                return works
-            if not works:
-                return None
-        if selection.shared or bug.failing:
-            return bug
-        return Verdict(
-            reason="survived" if selection.tests else "unreached", runs=len(bug.alone), seconds=bug.seconds
-        )
-
-    async def _works(self, bug: _Open) -> bool | Verdict:
-        """Whether tests pass with a bug in code that all may depend on: one of each module is tried, of `PROBES` at
-        most. A bug that breaks much cannot be judged beside others."""
-        modules = {file_of(test): test for test in reversed(self._baseline.passing) if test not in bug.own}
-        tests = self._ordered(frozenset(modules.values()))
-        tests = tests[:: math.ceil(len(tests) / PROBES) or 1]
-        if not tests:
-            return False
-        run = await self._run(bug.mutants, tests, self._limit(tests))
-        if isinstance(run, Verdict):
-            return run
-        bug.first(tests, run)
-        return len(_passed(run, tests)) > (1 - MUCH) * len(tests)
+                broken[bug] = run
+            else:
+                bug.first(chosen, run)
+                if len(passed(run, chosen)) <= (1 - MUCH) * len(chosen):
+                    broken[bug] = None
+        return broken
 
     def _select(self, mutants: Mutants) -> Selection | None:
         """The tests that reach a bug; None where that is not known, or not worth knowing."""
@@ -274,6 +225,9 @@ class Judge:
         """Seconds of some tests while they were mapped; tests that were not count for nothing."""
         return sum(self._seconds.get(test, 0.0) for test in tests)
 
+    def _takes(self, tests: Collection[str]) -> float:
+        return self._spent(tests) + TEST * len(tests)
+
     def _limit(self, tests: Collection[str]) -> float:
         assert self._reach is not None
         return min(self._baseline.limit, 5 * (self._spent(tests) + self._reach.overhead) + 10)
@@ -290,108 +244,129 @@ class Judge:
             )
         tell(mutants, verdict)
 
-    async def _lonely(self, tests: frozenset[str]) -> frozenset[str]:
-        """Which of some tests fail on the clean code, too, where they run without the others: that they fail alone
-        tells of no bug. None, where that cannot be told."""
-        run = await self._run((), self._ordered(tests), self._baseline.limit) if tests else None
-        return tests - _passed(run, tests) if isinstance(run, TestRun) else frozenset()
+    async def _settle(self, group: Sequence[OpenBug], tell: Callable[[Mutants, Verdict], None]) -> None:
+        """Tell the verdicts on a group, after the whole suite with all of it and the second runs of each."""
+        _, second = await at_once([self._confirm(group), self._second(group)])
+        assert second is not None
+        known = foreseen(group)
 
-    async def _confirm(self, group: Sequence[_Open]) -> None:
+        async def finish(bug: OpenBug) -> None:
+            tell(bug.mutants, await self._finish(bug, known, second))
+
+        await at_once(finish(bug) for bug in group)
+
+    async def _second(self, group: Sequence[OpenBug]) -> _Second:
+        """Run each bug that a test of its own tells again, alone, and show whether the tests that it breaks pass with
+        the others."""
+        along, together = rest(group, self._takes)
+        beside = {bug: tests for bug, tests in zip(group, along, strict=True) if bug.failing}
+        jobs = [_Job([bug], self._ordered(bug.own | tests)) for bug, tests in beside.items()]
+        more = [_Job(others, self._ordered(tests)) for others, tests in together]
+        runs: dict[OpenBug, TestRun | Verdict] = {}
+        lonely: set[str] = set()
+
+        async def one(jobs: Sequence[_Job]) -> None:
+            clean = _Job([], self._ordered(foreseen(job.bugs[0] for job in jobs)))
+            *alone, last = await self._series([*reversed(jobs), clean], second=True)
+            runs.update((job.bugs[0], run) for job, run in zip(reversed(jobs), alone, strict=True))
+            if isinstance(last, TestRun):
+                lonely.update(frozenset(clean.tests) - passed(last, clean.tests))
+
+        async def others(jobs: Sequence[_Job]) -> None:
+            for job, run in zip(jobs, await self._series(jobs, second=True), strict=True):
+                if isinstance(run, TestRun):
+                    good = passed(run, job.tests)
+                    note(job.bugs, run, good)
+
+        await at_once([*map(one, self._parts(jobs)), *map(others, self._parts(more))])
+        return _Second(runs, beside, frozenset(lonely))
+
+    async def _confirm(self, group: Sequence[OpenBug]) -> None:
         """Note what the whole suite tells of a group, and of each half of it where that does not reach its end or
         fails twice in a way that no bug explains."""
         most = MOST_FAILING * len(group) + self._baseline.not_passing
-        run = await self._run(_places(group), self._whole, self._baseline.limit, most=most)
+        run = await self._run(places(group), self._whole, self._baseline.limit, most=most)
         if len(group) == 1:
             if isinstance(run, Verdict):
                 group[0].unfit = run
             else:
-                _note(group, run, self._passing)
+                note(group, run, self._passing)
             return
         if not isinstance(run, Verdict):
-            odd = self._passing - _note(group, run, self._passing) - _foreseen(group)
+            odd = self._passing - note(group, run, self._passing) - foreseen(group)
             for own in (False, True):  # what one test leaves behind may break another
                 if 0 < len(odd) < MUCH * len(self._passing):
                     odd -= await self._blame(group, odd, own=own)
             if odd:
-                again = await self._run(_places(group), self._whole, self._baseline.limit, most=most)
-                odd -= frozenset() if isinstance(again, Verdict) else _note(group, again, odd)
+                again = await self._run(places(group), self._whole, self._baseline.limit, most=most)
+                odd -= frozenset() if isinstance(again, Verdict) else note(group, again, odd)
             if not odd:
                 return
-        await at_once(self._confirm(half) for half in _halves(group))
+        await at_once(self._confirm(half) for half in halves(group))
 
-    async def _blame(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> frozenset[str]:
+    async def _blame(self, group: Sequence[OpenBug], odd: frozenset[str], *, own: bool) -> frozenset[str]:
         """Which of the `odd` tests, which nobody foresaw to fail, a bug of the group breaks alone; what is told of
         these is noted. `own`: they run after the tests that reach the bugs, as in the whole suite."""
         told = await self._try_parts(group, odd, own=own)
-        broken = _union(part.tests - _passed(part.run, part.tests) for part in told if len(part.group) == 1)
+        broken = union(part.tests - passed(part.run, part.tests) for part in told if len(part.group) == 1)
         for part in told:
-            _note(part.group, part.run, part.tests & broken)
+            note(part.group, part.run, part.tests & broken)
         return broken
 
-    async def _try(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> list[_Part]:
+    async def _try(self, group: Sequence[OpenBug], odd: frozenset[str], *, own: bool) -> list[_Part]:
         """Runs of the `odd` tests: with all of a group, and while some fail with each part of it, and so on."""
-        tests = odd | _union(bug.own for bug in group) if own else odd
+        tests = odd | union(bug.own for bug in group) if own else odd
         run = await self._run(
-            _places(group), self._ordered(tests), self._baseline.limit, most=MOST_FAILING * len(group)
+            places(group), self._ordered(tests), self._baseline.limit, most=MOST_FAILING * len(group)
         )
         if isinstance(run, Verdict):
             run = TestRun()
         told = [_Part(group, odd, run)]
-        if len(group) > 1 and (left := odd - _passed(run, odd)):
+        if len(group) > 1 and (left := odd - passed(run, odd)):
             told += await self._try_parts(group, left, own=own)
         return told
 
-    async def _try_parts(self, group: Sequence[_Open], odd: frozenset[str], *, own: bool) -> list[_Part]:
-        parts = await at_once(self._try(part, odd, own=own) for part in _suspects(group))
+    async def _try_parts(self, group: Sequence[OpenBug], odd: frozenset[str], *, own: bool) -> list[_Part]:
+        parts = await at_once(self._try(part, odd, own=own) for part in suspects(group))
         return [part for told in parts for part in told]
 
-    async def _finish(
-        self,
-        bug: _Open,
-        foreseen: frozenset[str],
-        confirmed: asyncio.Future[None],
-        lonely: asyncio.Future[frozenset[str]],
-    ) -> Verdict:
-        """The verdict, after a second run of the bug's own tests, alone, with those that others of its group break:
-        these, the `foreseen`, are not expected to pass in the whole suite. Tests that pass in none of these run once
-        more."""
-        if not bug.failing and not self._missed(bug) & foreseen:
-            await confirmed  # most likely it survives, and nothing is to be seen twice
-            if bug.unfit is None and self._passing == self._seen_passing(bug):
-                return Verdict(reason="survived", runs=len(bug.evidence), seconds=bug.seconds)
-        second = await self._again(bug, bug.own | foreseen)
-        await confirmed
+    async def _finish(self, bug: OpenBug, known: frozenset[str], second: _Second) -> Verdict:
+        """The verdict, after the second run of the bug's own tests, alone, with those that others of its group break:
+        these, the `known` ones, are not expected to pass in the whole suite. Tests that pass in none of these run
+        once more."""
         if bug.unfit is not None:
             return bug.unfit
-        if isinstance(second, Verdict):
-            return second
-        told = _union(tests for tests, _ in bug.evidence)
+        run, along = second.runs.get(bug), second.along.get(bug, frozenset())
+        if run is None:
+            if self._passing == bug.seen_passing() & self._passing:
+                return Verdict(reason="survived", runs=len(bug.evidence), seconds=bug.seconds)
+            run, along = await self._again(bug, bug.own | known), known
+        if isinstance(run, Verdict):
+            return run
+        told = union(tests for tests, _ in bug.evidence)
         missed = self._missed(bug)
-        others = (missed & foreseen) - told
-        _note([bug], second, bug.own | others)
-        odd = missed - _passed(second, others)
+        others = (missed & along) - told
+        note([bug], run, bug.own | others)
+        odd = missed - passed(run, others)
         if odd:
             last = await self._again(bug, bug.own | missed)
             if isinstance(last, Verdict):
                 return last
-            _note([bug], last, bug.own | missed)
-        return self._verdict(bug, (bug.own | odd) - await lonely)
+            note([bug], last, bug.own | missed)
+        return self._verdict(bug, (bug.own | odd) - second.lonely)
 
-    def _missed(self, bug: _Open) -> frozenset[str]:
+    def _missed(self, bug: OpenBug) -> frozenset[str]:
         """Tests, none of its own, that were not seen to pass with a bug."""
-        return self._passing - self._seen_passing(bug) - bug.own
+        return self._passing - bug.seen_passing() - bug.own
 
-    def _seen_passing(self, bug: _Open) -> frozenset[str]:
-        return _union(_passed(run, tests) for tests, run in bug.evidence) & self._passing
-
-    async def _again(self, bug: _Open, tests: frozenset[str]) -> TestRun | Verdict:
+    async def _again(self, bug: OpenBug, tests: frozenset[str]) -> TestRun | Verdict:
         """Some tests alone, in a run that differs from the first."""
         return await self._run(bug.mutants, self._ordered(tests), self._baseline.limit, second=True)
 
     def _ordered(self, tests: frozenset[str]) -> list[str]:
         return [test for test in self._baseline.passing if test in tests]
 
-    def _verdict(self, bug: _Open, telling: frozenset[str]) -> Verdict:
+    def _verdict(self, bug: OpenBug, telling: frozenset[str]) -> Verdict:
         """From all that was noted. Only `telling` tests can be in FAIL_TO_PASS."""
         seen: dict[str, set[str]] = {test: set() for test in self._baseline.passing}
         for tests, run in bug.evidence:
@@ -402,6 +377,67 @@ class Judge:
         fail = {test for test, outcomes in seen.items() if outcomes == {"fail"} and test in telling}
         keep = {test for test, outcomes in seen.items() if outcomes == {"passed"}}
         return settled(self._baseline.passing, fail, keep, bug.alone, len(bug.evidence), bug.seconds)
+
+    def _parts(self, jobs: Sequence[_Job]) -> list[list[_Job]]:
+        """Runs by series, each about as long."""
+        series = math.ceil(len(jobs) / (SERIES * self._slots.value)) * self._slots.value
+        parts: list[list[_Job]] = [[] for _ in range(min(series, len(jobs)))]
+        times = [0.0] * len(parts)
+        for job in sorted(jobs, key=lambda job: self._takes(job.tests), reverse=True):
+            shortest = times.index(min(times))
+            parts[shortest].append(job)
+            times[shortest] += self._takes(job.tests) + ROUND
+        return parts
+
+    async def _runs(self, jobs: Sequence[_Job]) -> list[TestRun | Verdict]:
+        """First runs."""
+        parts = self._parts(jobs)
+        found = await at_once(self._series(part, second=False) for part in parts)
+        runs = {
+            id(job): run for part, told in zip(parts, found, strict=True) for job, run in zip(part, told, strict=True)
+        }
+        return [runs[id(job)] for job in jobs]
+
+    async def _series(self, jobs: Sequence[_Job], *, second: bool) -> list[TestRun | Verdict]:
+        """Runs one after the other in one container, as far as that can be; others in containers of their own."""
+        found: list[TestRun | Verdict] = []
+        fits = True
+        while len(found) < len(jobs):
+            left, runs = jobs[len(found) :], list[TestRun]()
+            fits = fits and self._in_series and len(left) > 1
+            if fits:
+                try:
+                    runs = await self._rounds(left, second=second)
+                except CapExceeded:  # one of them; it cannot be told which
+                    fits = False
+            found += [self._sound(run, MOST_FAILING) for run in runs]
+            if len(runs) < len(left):
+                job = left[len(runs)]
+                run = await self._run(places(job.bugs), job.tests, self._limit(job.tests), second=second)
+                if fits and not runs and isinstance(run, TestRun) and run.complete:
+                    self._in_series = False  # pytest runs on what is tested, say
+                found.append(run)
+        return found
+
+    async def _rounds(self, jobs: Sequence[_Job], *, second: bool) -> list[TestRun]:
+        rounds = [
+            Round(
+                tests=tuple(job.tests),
+                files=apply_all(places(job.bugs), self._sources),
+                limit=self._limit(job.tests),
+            )
+            for job in jobs
+        ]
+        async with self._slots.patiently() if second else self._slots:
+            return await steady(run_rounds)(
+                self._engine,
+                self._suite,
+                rounds,
+                hash_seed=HASH_SEEDS[second],
+                texts=TEXTS if second else 0,
+                most_failing=MOST_FAILING,
+                attempt=self._attempt,
+            )
 
     async def _run(
         self, mutants: Mutants, tests: Sequence[str], limit: float, *, second: bool = False, most: int = MOST_FAILING
@@ -423,5 +459,8 @@ class Judge:
                 )
             except CapExceeded:
                 return Verdict(reason="broke_container")
-        reason: Reason | None = fault(run, most)
+        return self._sound(run, most)
+
+    def _sound(self, run: TestRun, most: int) -> TestRun | Verdict:
+        reason = fault(run, most)
         return run if reason is None else Verdict(reason=reason, runs=1, seconds=run.seconds)

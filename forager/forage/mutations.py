@@ -9,7 +9,8 @@ from itertools import combinations, islice
 
 from msgspec import structs
 
-from forager.forage.judge import Judge, Mutants
+from forager.forage.evidence import Mutants
+from forager.forage.judge import Judge
 from forager.forage.mutate import Mutant, overlap
 from forager.forage.validate import Verdict
 from forager.records import digest

@@ -29,8 +29,9 @@ from forager.forage.compiled import with_byte_code
 from forager.forage.distinct import Distinct
 from forager.forage.elsewhere import Elsewhere, find_elsewhere
 from forager.forage.events import Event, Progress
+from forager.forage.evidence import Mutants
 from forager.forage.finding import Agents, Finder
-from forager.forage.judge import Judge, Mutants, steady
+from forager.forage.judge import Judge, steady
 from forager.forage.ladder import passed
 from forager.forage.mined import mine
 from forager.forage.mutate import Mutant

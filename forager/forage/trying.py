@@ -13,10 +13,11 @@ V = TypeVar("V")
 
 class Turns(asyncio.Semaphore):
     """A semaphore with a way in for the patient: at most `value` of them are in its queue at a time, so others
-    never wait for more."""
+    never wait for more. `value` is how many may hold it at once."""
 
     def __init__(self, value: int) -> None:
         super().__init__(value)
+        self.value = value
         self._patient = asyncio.Semaphore(value)
 
     @asynccontextmanager

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from forager.errors import CapExceeded
+from forager.evaluate.series import Round, run_series
 from forager.evaluate.testrun import FAILURES, TestRun, file_of, run_tests
 from forager.forage.baseline import Baseline
 from forager.records import Record
@@ -110,6 +111,41 @@ async def run_suite(
             most_failing=most_failing,
             texts=texts,
             args=("--showlocals",) if locals_shown else (),
+        )
+
+
+async def run_rounds(
+    engine: Engine,
+    suite: Suite,
+    rounds: Sequence[Round],
+    *,
+    hash_seed: str,
+    texts: int,
+    most_failing: int,
+    attempt: str = "",
+) -> list[TestRun]:
+    """Runs of some tests each, in one fresh container, as `run_series` gives them: as many as went well. The
+    failures' texts show local variables.
+
+    Raises as `run_suite` does.
+    """
+    async with await open_sandbox(
+        engine,
+        suite.image,
+        workdir=suite.workdir,
+        run="forage",
+        attempt=attempt,
+        caps=CAPS,
+        env={"PYTHONHASHSEED": hash_seed},
+    ) as sandbox:
+        return await run_series(
+            sandbox,
+            rounds,
+            workdir=suite.workdir,
+            test_command=suite.test_command,
+            most_failing=most_failing,
+            texts=texts,
+            args=("--showlocals",) if texts else (),
         )
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from forager.evaluate.attacks import FIXED
 from forager.forage.baseline import Baseline
-from forager.forage.judge import Judge, Mutants
+from forager.forage.evidence import Mutants
+from forager.forage.judge import Judge
 from forager.forage.mutate import Mutant
 from forager.forage.reach import Reach, make_reach
 from forager.forage.trying import Turns

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from forager.evaluate.series import Round
 from forager.evaluate.testrun import TestRun
 from forager.forage import judge as judging
 from forager.forage import validate as validating
 from forager.forage.baseline import Baseline
-from forager.forage.judge import Judge, Mutants
+from forager.forage.evidence import Mutants
+from forager.forage.judge import Judge
 from forager.forage.mutate import Mutant
 from forager.forage.reach import Selection
 from forager.forage.trying import Turns
@@ -26,6 +28,14 @@ from forager.forage.validate import Suite, Verdict
 
 TESTS = tuple(f"m{n // 3}.py::t{n}" for n in range(8))
 WORLDS = 400
+
+
+class _Steady(random.Random):
+    def random(self) -> float:
+        return 1.0
+
+
+STEADY = _Steady()
 
 
 class World(NamedTuple):
@@ -42,6 +52,8 @@ class World(NamedTuple):
     """Tests that fail where they run without another."""
     ran: list[frozenset[str]]
     """The bugs of each run."""
+    breaking_off: random.Random
+    """When a series does not go on."""
 
     def run(self, bugs: frozenset[str], tests: Sequence[str]) -> TestRun:
         self.ran.append(bugs)
@@ -59,7 +71,7 @@ class World(NamedTuple):
 def made_up(seed: int, kind: str) -> World:
     chance = random.Random(seed)
     names = "ABCDEFG"[: chance.randint(2, 7)]
-    world = World({}, {}, set(), {}, set(), {}, [])
+    world = World({}, {}, set(), {}, set(), {}, [], chance)
     for name in names:
         own = chance.sample(TESTS, chance.choice((0, 1, 2, 3, 4)))
         world.own[name] = set(own)
@@ -86,6 +98,19 @@ def judged(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
         await asyncio.sleep(0)
         return world.run(frozenset(files), tests)
 
+    async def run_rounds(_engine: Any, _suite: Any, rounds: Sequence[Round], **_more: Any) -> list[TestRun]:
+        """Ends before a round that does not reach its end, and now and then for no reason."""
+        await asyncio.sleep(0)
+        runs: list[TestRun] = []
+        for one in rounds:
+            if world.breaking_off.random() < 0.1:
+                break
+            run = world.run(frozenset(one.files), one.tests)
+            if not run.complete:
+                break
+            runs.append(run)
+        return runs
+
     def select(_: Judge, mutants: Mutants) -> Selection:
         (mutant,) = mutants
         own = world.own[mutant.operator]
@@ -94,6 +119,7 @@ def judged(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
     with monkeypatch.context() as patched:
         patched.setattr(judging, "apply_all", bugs_of)
         patched.setattr(judging, "run_suite", run_suite)
+        patched.setattr(judging, "run_rounds", run_rounds)
         patched.setattr(validating, "run_suite", run_suite)
         patched.setattr(Judge, "_select", select)
         patched.setattr(Judge, "_limit", lambda _self, _selection: 10.0)
@@ -135,12 +161,12 @@ def test_no_list_ever_holds_a_test_that_does_not_belong_there(kind: str, monkeyp
 
 def test_few_runs_tell_of_many_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
     names = "ABCDEFGHIJKLMNOP"
-    world = World({n: set() for n in names}, {n: set() for n in names}, set(names), {}, set(), {}, [])
+    world = World({n: set() for n in names}, {n: set() for n in names}, set(names), {}, set(), {}, [], STEADY)
     assert {verdict.reason for verdict in judged(world, monkeypatch).values()} == {"survived"}
     assert len(world.ran) == 16 + 1  # one run shows that anything works, the whole suite is run once for all
 
     own = {n: {TESTS[k % 4]} for k, n in enumerate(names)}
-    world = World(own, {**own, "F": {TESTS[7]}}, {"F"}, {}, set(), {}, [])
+    world = World(own, {**own, "F": {TESTS[7]}}, {"F"}, {}, set(), {}, [], STEADY)
     found = judged(world, monkeypatch)
     assert {verdict.reason for verdict in found.values()} == {"valid"}
     assert found["F"].fail_to_pass == (TESTS[7],)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
-from forager.forage.judge import Mutants
+from forager.forage.evidence import Mutants
 from forager.forage.mutate import Mutant, apply_all, overlap
 from forager.forage.mutations import (
     COMBINED,

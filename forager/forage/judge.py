@@ -275,8 +275,7 @@ class Judge:
         async def others(jobs: Sequence[_Job]) -> None:
             for job, run in zip(jobs, await self._series(jobs, second=True), strict=True):
                 if isinstance(run, TestRun):
-                    good = passed(run, job.tests)
-                    note(job.bugs, run, good)
+                    note(job.bugs, run, passed(run, job.tests))
 
         await at_once([*map(one, self._parts(jobs)), *map(others, self._parts(more))])
         return _Second(runs, beside, frozenset(lonely))
@@ -349,10 +348,10 @@ class Judge:
         note([bug], run, bug.own | others)
         odd = missed - passed(run, others)
         if odd:
-            last = await self._again(bug, bug.own | missed)
+            last = await self._again(bug, bug.own | odd)
             if isinstance(last, Verdict):
                 return last
-            note([bug], last, bug.own | missed)
+            note([bug], last, bug.own | odd)
         return self._verdict(bug, (bug.own | odd) - second.lonely)
 
     def _missed(self, bug: OpenBug) -> frozenset[str]:

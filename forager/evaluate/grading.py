@@ -26,7 +26,7 @@ from forager.evaluate.formats import problem_with_format, run_listed, test_modul
 from forager.evaluate.install import install, needs_install
 from forager.evaluate.place import Placed, patch_bytes, place
 from forager.evaluate.reward import similarity
-from forager.evaluate.testrun import TestRun, file_of
+from forager.evaluate.testrun import USAGE_ERROR, TestRun, file_of
 from forager.evaluate.trust import test_files
 from forager.records import Evaluation, Record, Task, TestLists
 from forager.sandbox import Caps, Sandbox
@@ -45,8 +45,6 @@ PASSED = frozenset({"passed", "xfailed"})
 
 CANNOT_START = (126, 127)
 """Exit codes when there is no Python or no pytest: the image's fault, as pytest is imported before the tree."""
-NOT_FOUND = 4
-"""Exit code when pytest cannot find a test that it was given by name; it then runs no other either."""
 
 CANARY_SECONDS = 300.0
 """Longest wait for canaries: each is one test, or two."""
@@ -283,7 +281,7 @@ async def _count(
     # Pytest does not know the ids that SWE-bench's parsers cut or shortened: their files run whole.
     named = only and task.test_format == "pytest" and task.source != "swebench"
     tests = await run_listed(sandbox, task, listed, task.test_seconds, only=named, shuffle=shuffle)
-    if named and tests.exit_code == NOT_FOUND:
+    if named and tests.exit_code == USAGE_ERROR:  # one of them cannot be found
         tests = await run_listed(sandbox, task, listed, task.test_seconds, shuffle=shuffle)
     return judge(task, tests, flags), tests, _log(placed, tests)
 

@@ -38,7 +38,9 @@ grading uses the configuration of the starting tree."""
 
 OUTCOMES = frozenset({"passed", "failed", "error", "skipped", "xfailed", "xpassed"})
 _WORST = ("xfailed", "skipped", "xpassed", "passed", "error", "failed")
-_USAGE_ERROR = 4
+USAGE_ERROR = 4
+"""Pytest's exit code when it cannot make sense of its options, import a conftest, or find a test that it was given by
+name; it then runs none."""
 _SOURCE = Path(__file__).with_name("runner.py")
 
 
@@ -153,7 +155,7 @@ async def run_tests(
     # Second try: a suite whose own options clash with ours (`-p no:cov` in its configuration, say).
     for extras in (True, False):
         run = await _run(sandbox, command, {**asked, "extras": extras}, timeout)
-        if run.complete or run.exit_code != _USAGE_ERROR:
+        if run.complete or run.exit_code != USAGE_ERROR:
             break
     return run
 

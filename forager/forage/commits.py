@@ -16,7 +16,7 @@ import msgspec
 from msgspec import structs
 
 from forager.errors import BuildError, CapExceeded, ForageError, SandboxError
-from forager.evaluate.testrun import TestRun, file_of, run_tests
+from forager.evaluate.testrun import USAGE_ERROR, TestRun, file_of, run_tests
 from forager.forage import detect, history, ladder
 from forager.forage.commit_statement import CLOSING, commit_statement
 from forager.forage.giveaway import functions_in
@@ -369,10 +369,7 @@ def _broken(run: TestRun) -> CommitReason | None:
     """Why a run says nothing at all. (A conftest that cannot be imported is a usage error, and says something.)"""
     if run.timed_out:
         return "timeout"
-    return None if run.complete or run.exit_code == _USAGE_ERROR else "crashed"
-
-
-_USAGE_ERROR = 4
+    return None if run.complete or run.exit_code == USAGE_ERROR else "crashed"
 
 
 def _share(run: TestRun) -> float:

@@ -14,7 +14,7 @@ import msgspec
 
 from forager.errors import CapExceeded
 from forager.evaluate.series import Round, run_series
-from forager.evaluate.testrun import FAILURES, TestRun, file_of, run_tests
+from forager.evaluate.testrun import FAILURES, USAGE_ERROR, TestRun, file_of, run_tests
 from forager.forage.baseline import Baseline
 from forager.records import Record
 from forager.sandbox import Caps
@@ -228,17 +228,13 @@ def settled(
     )
 
 
-_USAGE_ERROR = 4
-"""Pytest's exit code when a conftest cannot be imported."""
-
-
 def fault(run: TestRun, most_failing: int) -> Reason | None:
     """What is wrong with a run as such; None where its results can be read."""
     if sum(outcome in ("failed", "error") for outcome in run.outcomes.values()) >= most_failing:
         return "breaks_much"
     if run.timed_out:
         return "timeout"
-    return None if run.complete or run.exit_code == _USAGE_ERROR else "crashed"
+    return None if run.complete or run.exit_code == USAGE_ERROR else "crashed"
 
 
 def failed(run: TestRun, test: str) -> bool:

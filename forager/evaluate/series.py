@@ -36,7 +36,7 @@ class Round(Record, frozen=True):
     """One run of a series."""
 
     tests: tuple[str, ...]
-    """Node ids of those to run, at least one."""
+    """Node ids of those to run; none means all."""
     files: Mapping[str, bytes]
     """By path relative to the root: what takes the place of files that are there."""
     limit: float

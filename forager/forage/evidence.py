@@ -39,11 +39,11 @@ class OpenBug:
         self.unfit: Verdict | None = None
         """Set where the whole suite shows that no task comes of it."""
 
-    def first(self, tests: Collection[str], run: TestRun) -> bool:
-        """Note a first run of tests of its own; returns whether one passed."""
+    def first(self, tests: Collection[str], run: TestRun) -> frozenset[str]:
+        """Note a first run of tests of its own; returns those that passed."""
         self.own |= frozenset(tests)
         self.failing |= frozenset(test for test in tests if failed(run, test))
-        return bool(note([self], run, frozenset(tests)))
+        return note([self], run, frozenset(tests))
 
     def seen_passing(self) -> frozenset[str]:
         """Tests that passed with it in the tree."""

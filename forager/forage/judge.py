@@ -7,25 +7,26 @@ each other. Where others fail than those that were foreseen, they run with the m
 with the rest, then with each half of those, and so on, until it is known whose fault it is. Where that does not tell,
 or the suite does not reach its end, the mutants are parted and each half gets the whole suite again.
 
-Every mutant that a test tells also runs its own tests a second time, alone, under another `PYTHONHASHSEED`. The tests
-that others of its group break run with it, too, or, where they are many, with all the others at once. So a test in
-FAIL_TO_PASS failed twice with the mutant alone and did not pass in the whole suite with others, and one in
-PASS_TO_PASS passed with the mutant in the tree. Tests that fail on the clean code where they run without the others
-tell nothing.
+Every mutant that a test tells also runs the tests that failed a second time, alone. The tests that others of its
+group break run with it, too, or, where they are many, with all the others at once. Second runs, and the whole suite,
+are under another `PYTHONHASHSEED`. So a test in FAIL_TO_PASS failed twice with the mutant alone and did not pass in
+the whole suite with others, and one in PASS_TO_PASS passed with the mutant in the tree. Tests that fail on the clean
+code where they run without the others tell nothing.
 
 First and second runs are series, some in one container each (`evaluate/series.py`), in another order the second time;
 each series of second runs ends with the clean code, so what one mutant leaves behind makes no test tell of another.
 The whole suite runs in a container of its own, and so does what a series does not get done.
 
-On a mutant of lines that run at import any test may depend: one of each module is tried. Mutants that break much,
-that most of the suite reaches or with which it breaks off run the whole suite alone, as every mutant does without a
-map: see `validate.py`.
+On a mutant of lines that run at import any test may depend: its first run is the whole suite where that is short, and
+a sample of it where it is not. So is that of a mutant that most of the suite reaches. Mutants that break much run the
+whole suite with no other beside them, as every mutant does without a map: see `validate.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import tenacity
@@ -70,8 +71,8 @@ MOST = 0.6
 """Share of the suite's time from which running a selection of it is not worth while."""
 MUCH = 0.25
 """Share of tests from which failing is no matter of a few tests."""
-PROBES = 40
-"""Tests that show whether anything works with a bug in code that all tests may depend on."""
+SAMPLE = 8.0
+"""Seconds of tests that show what a bug breaks on which any test may depend, about: often all there are."""
 TEXTS = 20
 """Failures whose texts are kept for the statement; with local variables in them each may take a tenth of a second."""
 SERIES = 10
@@ -137,13 +138,14 @@ class Judge:
         self._in_series = True
         """Whether a series of runs works, as far as is known."""
         self._passing = frozenset(baseline.passing)
+        self._most = MOST_FAILING + baseline.not_passing
         self._whole = baseline.passing if baseline.slow else ()
         """What the whole suite is: everything, but for tests that are left out because they are slow."""
 
     def reaches(self, mutant: Mutant) -> bool:
         """Whether any test may tell a mutant; False only where the map shows that none runs its lines."""
         selection = self._select((mutant,))
-        return selection is None or selection.shared or bool(selection.tests)
+        return selection is None or bool(selection.tests)
 
     async def verdicts(self, bugs: Sequence[Mutants], tell: Callable[[Mutants, Verdict], None]) -> None:
         """Call `tell` with the verdict on each, in no certain order, as soon as it is known.
@@ -151,75 +153,72 @@ class Judge:
         Raises `SandboxError` and `UnfitError` when the engine fails; what was told by then stands.
         """
         found = await self._first(bugs)
+        opened: list[OpenBug] = []
+        alone: list[Awaitable[None]] = []
         for mutants, first in zip(bugs, found, strict=True):
             if isinstance(first, Verdict):
                 tell(mutants, first)
-        groups = grouped([bug for bug in found if isinstance(bug, OpenBug)])
-        await at_once([  # what others wait for comes first
-            *(self._settle(group, tell) for group in groups),
-            *(self._alone(mutants, tell) for mutants, bug in zip(bugs, found, strict=True) if bug is None),
-        ])  # fmt: skip
+            elif first is None:
+                alone.append(self._alone(mutants, tell))
+            elif first.own == self._passing and len(first.failing) > MUCH * len(first.own):
+                alone.append(self._apart(first, tell))
+            else:
+                opened.append(first)
+        await at_once(
+            [*(self._settle(group, tell) for group in grouped(opened)), *alone]
+        )  # others wait for the first
 
     async def _first(self, bugs: Sequence[Mutants]) -> list[OpenBug | Verdict | None]:
-        """What the tests that reach each bug say of it; None where the whole suite has to judge it with no other bug
-        beside it."""
+        """What first runs say of each bug; None where that does not tell what the suite is like with it."""
         found: list[OpenBug | Verdict | None] = [None] * len(bugs)
-        opened: dict[OpenBug, tuple[int, Selection]] = {}
+        opened: dict[int, OpenBug] = {}
+        jobs: list[_Job] = []
         for n, mutants in enumerate(bugs):
-            if (selection := self._select(mutants)) is not None:
-                opened[OpenBug(mutants, shared=selection.shared)] = n, selection
-        jobs = [_Job([bug], selection.tests) for bug, (_, selection) in opened.items() if selection.tests]
-        passes: set[OpenBug] = set()
-        broken: dict[OpenBug, Verdict | None] = {}
-        for ((bug,), tests), run in zip(jobs, await self._runs(jobs), strict=True):
-            if isinstance(run, Verdict):
-                broken[bug] = run
-            elif bug.first(tests, run):
-                passes.add(bug)
-            elif not run.complete and not bug.failing:
-                broken[bug] = None
-        works = [bug for bug in opened if bug.shared and bug not in passes and bug not in broken]
-        broken |= await self._broken(works)
-        for bug, (n, selection) in opened.items():
-            if bug in broken:
-                found[n] = broken[bug]
-            elif bug.shared or bug.failing:
-                found[n] = bug
-            else:
-                reason: Reason = "survived" if selection.tests else "unreached"
-                found[n] = Verdict(reason=reason, runs=len(bug.alone), seconds=bug.seconds)
+            selection = self._select(mutants)
+            if selection is None:
+                continue
+            if not selection.tests:
+                found[n] = Verdict(reason="unreached")
+                continue
+            opened[n] = OpenBug(mutants, shared=selection.shared)
+            jobs.append(_Job([opened[n]], selection.tests))
+        runs = await self._runs(jobs)
+        for (n, bug), job, run in zip(opened.items(), jobs, runs, strict=True):
+            found[n] = run if isinstance(run, Verdict) else self._told(bug, job.tests, run)
         return found
 
-    async def _broken(self, bugs: Sequence[OpenBug]) -> dict[OpenBug, Verdict | None]:
-        """Which bugs in code that all may depend on break so much that they cannot be judged beside others: one test
-        of each module is tried, of `PROBES` at most. With the verdict, where that tells it."""
-        jobs: list[_Job] = []
-        for bug in bugs:
-            modules = {file_of(test): test for test in reversed(self._baseline.passing) if test not in bug.own}
-            tests = self._ordered(frozenset(modules.values()))
-            jobs.append(_Job([bug], tests[:: math.ceil(len(tests) / PROBES) or 1]))
-        broken: dict[OpenBug, Verdict | None] = {job.bugs[0]: None for job in jobs if not job.tests}
-        jobs = [job for job in jobs if job.tests]
-        for ((bug,), chosen), run in zip(jobs, await self._runs(jobs), strict=True):
-            if isinstance(run, Verdict):
-                broken[bug] = run
-            else:
-                bug.first(chosen, run)
-                if len(passed(run, chosen)) <= (1 - MUCH) * len(chosen):
-                    broken[bug] = None
-        return broken
+    def _told(self, bug: OpenBug, tests: Collection[str], run: TestRun) -> OpenBug | Verdict | None:
+        """What a first run says of a bug."""
+        good = bug.first(tests, run)
+        if not good and bug.own == self._passing:
+            reason: Reason = "nothing_passes"
+        elif (not run.complete and not bug.failing) or (bug.shared and len(good) <= (1 - MUCH) * len(bug.own)):
+            return None
+        elif bug.shared or bug.failing:
+            return bug
+        else:
+            reason = "survived"
+        return Verdict(reason=reason, runs=len(bug.alone), seconds=bug.seconds)
 
     def _select(self, mutants: Mutants) -> Selection | None:
-        """The tests that reach a bug; None where that is not known, or not worth knowing."""
+        """The tests of a bug's first run; None where it is not known which reach it."""
         if self._reach is None:
             return None
         found = [select(self._reach, self._passing, m.file, self._sources[m.file], m.start, m.end) for m in mutants]
-        chosen = {test for selection in found for test in selection.tests}
-        tests = tuple(test for test in self._reach.tests if test in chosen)
-        seconds = self._spent(tests)
-        if tests and seconds > MOST * sum(self._reach.seconds):
-            return None
-        return Selection(tests=tests, shared=any(selection.shared for selection in found), seconds=seconds)
+        chosen = union(frozenset(selection.tests) for selection in found)
+        shared = any(selection.shared for selection in found)
+        if shared:
+            chosen |= self._sample
+        if self._takes(chosen) > MOST * self._takes(self._passing):
+            chosen = self._passing
+        return Selection(tests=tuple(self._ordered(chosen)), shared=shared and chosen != self._passing)
+
+    @cached_property
+    def _sample(self) -> frozenset[str]:
+        """All tests, or some of them, one of each module among these."""
+        every = math.ceil(self._takes(self._passing) / SAMPLE)
+        modules = {file_of(test): test for test in reversed(self._baseline.passing)}
+        return frozenset((*self._baseline.passing[::every], *modules.values()))
 
     def _spent(self, tests: Collection[str]) -> float:
         """Seconds of some tests while they were mapped; tests that were not count for nothing."""
@@ -229,6 +228,8 @@ class Judge:
         return self._spent(tests) + TEST * len(tests)
 
     def _limit(self, tests: Collection[str]) -> float:
+        if len(tests) == len(self._passing):
+            return self._baseline.limit
         assert self._reach is not None
         return min(self._baseline.limit, 5 * (self._spent(tests) + self._reach.overhead) + 10)
 
@@ -244,6 +245,13 @@ class Judge:
             )
         tell(mutants, verdict)
 
+    async def _apart(self, bug: OpenBug, tell: Callable[[Mutants, Verdict], None]) -> None:
+        """Tell the verdict on a bug that the whole suite has run with, after another run of that."""
+        run = await self._again(bug, self._passing)
+        if isinstance(run, TestRun):
+            note([bug], run, self._passing)
+        tell(bug.mutants, run if isinstance(run, Verdict) else self._verdict(bug, self._passing))
+
     async def _settle(self, group: Sequence[OpenBug], tell: Callable[[Mutants, Verdict], None]) -> None:
         """Tell the verdicts on a group, after the whole suite with all of it and the second runs of each."""
         _, second = await at_once([self._confirm(group), self._second(group)])
@@ -256,11 +264,10 @@ class Judge:
         await at_once(finish(bug) for bug in group)
 
     async def _second(self, group: Sequence[OpenBug]) -> _Second:
-        """Run each bug that a test of its own tells again, alone, and show whether the tests that it breaks pass with
-        the others."""
+        """Run the tests that failed with each bug again, with it alone; show whether they pass with the others."""
         along, together = rest(group, self._takes)
         beside = {bug: tests for bug, tests in zip(group, along, strict=True) if bug.failing}
-        jobs = [_Job([bug], self._ordered(bug.own | tests)) for bug, tests in beside.items()]
+        jobs = [_Job([bug], self._ordered(bug.failing | tests)) for bug, tests in beside.items()]
         more = [_Job(others, self._ordered(tests)) for others, tests in together]
         runs: dict[OpenBug, TestRun | Verdict] = {}
         lonely: set[str] = set()
@@ -284,7 +291,7 @@ class Judge:
         """Note what the whole suite tells of a group, and of each half of it where that does not reach its end or
         fails twice in a way that no bug explains."""
         most = MOST_FAILING * len(group) + self._baseline.not_passing
-        run = await self._run(places(group), self._whole, self._baseline.limit, most=most)
+        run = await self._run(places(group), self._baseline.passing, seed=HASH_SEEDS[1], most=most)
         if len(group) == 1:
             if isinstance(run, Verdict):
                 group[0].unfit = run
@@ -297,7 +304,7 @@ class Judge:
                 if 0 < len(odd) < MUCH * len(self._passing):
                     odd -= await self._blame(group, odd, own=own)
             if odd:
-                again = await self._run(places(group), self._whole, self._baseline.limit, most=most)
+                again = await self._run(places(group), self._baseline.passing, seed=HASH_SEEDS[1], most=most)
                 odd -= frozenset() if isinstance(again, Verdict) else note(group, again, odd)
             if not odd:
                 return
@@ -315,9 +322,8 @@ class Judge:
     async def _try(self, group: Sequence[OpenBug], odd: frozenset[str], *, own: bool) -> list[_Part]:
         """Runs of the `odd` tests: with all of a group, and while some fail with each part of it, and so on."""
         tests = odd | union(bug.own for bug in group) if own else odd
-        run = await self._run(
-            places(group), self._ordered(tests), self._baseline.limit, most=MOST_FAILING * len(group)
-        )
+        most = MOST_FAILING * len(group) + self._baseline.not_passing
+        run = await self._run(places(group), self._ordered(tests), seed=HASH_SEEDS[1], most=most)
         if isinstance(run, Verdict):
             run = TestRun()
         told = [_Part(group, odd, run)]
@@ -330,28 +336,28 @@ class Judge:
         return [part for told in parts for part in told]
 
     async def _finish(self, bug: OpenBug, known: frozenset[str], second: _Second) -> Verdict:
-        """The verdict, after the second run of the bug's own tests, alone, with those that others of its group break:
-        these, the `known` ones, are not expected to pass in the whole suite. Tests that pass in none of these run
-        once more."""
+        """The verdict, after the second run of the tests that failed with the bug, alone, with those that others of
+        its group break: these, the `known` ones, are not expected to pass in the whole suite. Tests that pass in none
+        of these run once more."""
         if bug.unfit is not None:
             return bug.unfit
         run, along = second.runs.get(bug), second.along.get(bug, frozenset())
         if run is None:
             if self._passing == bug.seen_passing() & self._passing:
                 return Verdict(reason="survived", runs=len(bug.evidence), seconds=bug.seconds)
-            run, along = await self._again(bug, bug.own | known), known
+            run, along = await self._again(bug, known), known
         if isinstance(run, Verdict):
             return run
         told = union(tests for tests, _ in bug.evidence)
         missed = self._missed(bug)
         others = (missed & along) - told
-        note([bug], run, bug.own | others)
+        note([bug], run, bug.failing | others)
         odd = missed - passed(run, others)
         if odd:
-            last = await self._again(bug, bug.own | odd)
+            last = await self._again(bug, bug.failing | odd)
             if isinstance(last, Verdict):
                 return last
-            note([bug], last, bug.own | odd)
+            note([bug], last, bug.failing | odd)
         return self._verdict(bug, (bug.own | odd) - second.lonely)
 
     def _missed(self, bug: OpenBug) -> frozenset[str]:
@@ -360,7 +366,7 @@ class Judge:
 
     async def _again(self, bug: OpenBug, tests: frozenset[str]) -> TestRun | Verdict:
         """Some tests alone, in a run that differs from the first."""
-        return await self._run(bug.mutants, self._ordered(tests), self._baseline.limit, second=True)
+        return await self._run(bug.mutants, self._ordered(tests), second=True)
 
     def _ordered(self, tests: frozenset[str]) -> list[str]:
         return [test for test in self._baseline.passing if test in tests]
@@ -409,10 +415,10 @@ class Judge:
                     runs = await self._rounds(left, second=second)
                 except CapExceeded:  # one of them; it cannot be told which
                     fits = False
-            found += [self._sound(run, MOST_FAILING) for run in runs]
+            found += [self._sound(run, self._most) for run in runs]
             if len(runs) < len(left):
                 job = left[len(runs)]
-                run = await self._run(places(job.bugs), job.tests, self._limit(job.tests), second=second)
+                run = await self._run(places(job.bugs), job.tests, second=second)
                 if fits and not runs and isinstance(run, TestRun) and run.complete:
                     self._in_series = False  # pytest runs on what is tested, say
                 found.append(run)
@@ -421,7 +427,7 @@ class Judge:
     async def _rounds(self, jobs: Sequence[_Job], *, second: bool) -> list[TestRun]:
         rounds = [
             Round(
-                tests=tuple(job.tests),
+                tests=self._asked(job.tests),
                 files=apply_all(places(job.bugs), self._sources),
                 limit=self._limit(job.tests),
             )
@@ -434,23 +440,30 @@ class Judge:
                 rounds,
                 hash_seed=HASH_SEEDS[second],
                 texts=TEXTS if second else 0,
-                most_failing=MOST_FAILING,
+                most_failing=self._most,
                 attempt=self._attempt,
             )
 
     async def _run(
-        self, mutants: Mutants, tests: Sequence[str], limit: float, *, second: bool = False, most: int = MOST_FAILING
+        self,
+        mutants: Mutants,
+        tests: Sequence[str],
+        *,
+        second: bool = False,
+        seed: str = "",
+        most: int = 0,
     ) -> TestRun | Verdict:
         """One run with these mutants in the tree; a verdict where it shows that no task comes of them."""
+        most = most or self._most
         async with self._slots.patiently() if second else self._slots:
             try:
                 run = await steady(run_suite)(
                     self._engine,
                     self._suite,
-                    timeout=limit,
-                    hash_seed=HASH_SEEDS[second],
+                    timeout=self._limit(tests),
+                    hash_seed=seed or HASH_SEEDS[second],
                     files=apply_all(mutants, self._sources),
-                    tests=tests,
+                    tests=self._asked(tests),
                     texts=TEXTS if second else 0,
                     locals_shown=second,
                     most_failing=most,
@@ -459,6 +472,10 @@ class Judge:
             except CapExceeded:
                 return Verdict(reason="broke_container")
         return self._sound(run, most)
+
+    def _asked(self, tests: Sequence[str]) -> tuple[str, ...]:
+        """What a run is told of the tests that it is to run."""
+        return tuple(self._whole if len(tests) == len(self._passing) else tests)
 
     def _sound(self, run: TestRun, most: int) -> TestRun | Verdict:
         reason = fault(run, most)

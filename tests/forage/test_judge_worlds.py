@@ -22,7 +22,7 @@ from forager.forage.baseline import Baseline
 from forager.forage.evidence import Mutants
 from forager.forage.judge import Judge
 from forager.forage.mutate import Mutant
-from forager.forage.reach import Selection
+from forager.forage.reach import Reach, Selection
 from forager.forage.trying import Turns
 from forager.forage.validate import Suite, Verdict
 
@@ -90,7 +90,10 @@ def made_up(seed: int, kind: str) -> World:
     return world
 
 
-def judged(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
+def judged(world: World, monkeypatch: pytest.MonkeyPatch, *, long: bool, seconds: float = 0.1) -> dict[str, Verdict]:
+    """`long`: whether the suite is too long to be run at first with each bug that any test may depend on; `seconds`
+    that a test takes."""
+
     def bugs_of(mutants: Mutants, _: Any) -> dict[str, bytes]:
         return {mutant.operator: b"" for mutant in mutants}
 
@@ -111,23 +114,22 @@ def judged(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
             runs.append(run)
         return runs
 
-    def select(_: Judge, mutants: Mutants) -> Selection:
-        (mutant,) = mutants
-        own = world.own[mutant.operator]
-        return Selection(tests=tuple(test for test in TESTS if test in own), shared=mutant.operator in world.shared)
+    def select(_reach: Any, _passing: Any, file: str, *_more: Any) -> Selection:
+        return Selection(tests=tuple(world.own[file]), shared=file in world.shared)
 
     with monkeypatch.context() as patched:
         patched.setattr(judging, "apply_all", bugs_of)
         patched.setattr(judging, "run_suite", run_suite)
         patched.setattr(judging, "run_rounds", run_rounds)
         patched.setattr(validating, "run_suite", run_suite)
-        patched.setattr(Judge, "_select", select)
-        patched.setattr(Judge, "_limit", lambda _self, _selection: 10.0)
+        patched.setattr(judging, "select", select)
+        patched.setattr(judging, "SAMPLE", seconds * len(TESTS) / 4 if long else 8.0)
         baseline = Baseline(passing=TESTS, seconds=1.0)
         engine: Any = None
-        judge = Judge(engine, Suite(image=""), baseline, {}, None, Turns(2))
+        reach = Reach(tests=TESTS, seconds=(seconds,) * len(TESTS), sets=(), files={})
+        judge = Judge(engine, Suite(image=""), baseline, dict.fromkeys(world.own, b""), reach, Turns(2))
         bugs = [
-            (Mutant(operator=name, file="f", function="", line=1, start=3 * n, end=3 * n + 1, text=""),)
+            (Mutant(operator=name, file=name, function="", line=1, start=3 * n, end=3 * n + 1, text=""),)
             for n, name in enumerate(world.own)
         ]
         found: dict[str, Verdict] = {}
@@ -136,12 +138,15 @@ def judged(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
     return found
 
 
+@pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
 @pytest.mark.parametrize("kind", ["plain", "crash", "pairs", "pairs, crash", "hidden", "hidden, crash", "lonely"])
-def test_no_list_ever_holds_a_test_that_does_not_belong_there(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_list_ever_holds_a_test_that_does_not_belong_there(
+    kind: str, long: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lost = Counter[str]()
     for seed in range(WORLDS):
         world = made_up(seed, kind)
-        for name, verdict in judged(world, monkeypatch).items():
+        for name, verdict in judged(world, monkeypatch, long=long).items():
             truth = world.breaks[name]
             if verdict.reason == "valid":
                 assert set(verdict.fail_to_pass) <= truth | world.needs.keys(), (seed, name)
@@ -161,15 +166,22 @@ def test_no_list_ever_holds_a_test_that_does_not_belong_there(kind: str, monkeyp
 
 def test_few_runs_tell_of_many_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
     names = "ABCDEFGHIJKLMNOP"
-    world = World({n: set() for n in names}, {n: set() for n in names}, set(names), {}, set(), {}, [], STEADY)
-    assert {verdict.reason for verdict in judged(world, monkeypatch).values()} == {"survived"}
-    assert len(world.ran) == 16 + 1  # one run shows that anything works, the whole suite is run once for all
+
+    def world(own: dict[str, set[str]], breaks: dict[str, set[str]], shared: set[str]) -> World:
+        return World(own, breaks, shared, {}, set(), {}, [], STEADY)
+
+    nothing: dict[str, set[str]] = {name: set() for name in names}
+    for long, runs in ((False, 16), (True, 16 + 1)):  # in a long suite the whole of it is run once for all
+        harmless = world(nothing, nothing, set(names))
+        assert {verdict.reason for verdict in judged(harmless, monkeypatch, long=long).values()} == {"survived"}
+        assert len(harmless.ran) == runs
 
     own = {n: {TESTS[k % 4]} for k, n in enumerate(names)}
-    world = World(own, {**own, "F": {TESTS[7]}}, {"F"}, {}, set(), {}, [], STEADY)
-    found = judged(world, monkeypatch)
-    assert {verdict.reason for verdict in found.values()} == {"valid"}
-    assert found["F"].fail_to_pass == (TESTS[7],)
-    # F, of which no test of its own tells, is found at once: with it, and with all others
-    assert [len(bugs) for bugs in world.ran if len(bugs) > 1] == [16, 15]
-    assert sum(bugs == {"F"} for bugs in world.ran) <= 5
+    for long, blamed in ((False, []), (True, [15])):
+        # F, of which no test of its own tells, is found at once in a long suite: with it, and with all others
+        far = world(own, {**own, "F": {TESTS[7]}}, {"F"})
+        found = judged(far, monkeypatch, long=long, seconds=0.001)
+        assert {verdict.reason for verdict in found.values()} == {"valid"}
+        assert found["F"].fail_to_pass == (TESTS[7],)
+        assert [len(bugs) for bugs in far.ran if len(bugs) > 1] == [16, *blamed]
+        assert sum(bugs == {"F"} for bugs in far.ran) <= (5 if blamed else 2)

@@ -323,8 +323,10 @@ def tell_workers(config: Any, root: str, files: "list[str]") -> None:
 
 
 def quieten(config: Any) -> None:
-    """Switch off what makes two runs of one suite differ."""
+    """Switch off what makes two runs of one suite differ, or a run long for nothing."""
     option = config.option
+    if hasattr(option, "benchmark_max_time"):  # what is over soon is repeated for a second; five times are enough
+        option.benchmark_max_time = type(option.benchmark_max_time)(0)
     if hasattr(option, "randomly_reorganize"):
         option.randomly_reorganize = False
         option.randomly_seed = 1
@@ -333,8 +335,7 @@ def quieten(config: Any) -> None:
 def import_pytest(workdir: str) -> Any:
     """Pytest from where it is installed, even if the repository is on the path (an editable install, PYTHONPATH)."""
     full = list(sys.path)
-    trusted = sys.prefix if within(sys.prefix, workdir) else None  # a virtual environment inside the repository
-    sys.path[:] = [e for e in full if not within(e, workdir) or (trusted and within(e, trusted))]
+    sys.path[:] = path_outside(workdir)
     known = set(sys.modules)
     try:
         import unittest  # noqa: F401  pytest looks for it in sys.modules; the repository's must not be there first
@@ -351,6 +352,12 @@ def import_pytest(workdir: str) -> Any:
             sys.exit(127)
     sys.path[:] = full
     return pytest
+
+
+def path_outside(workdir: str) -> "list[str]":
+    """`sys.path` without what is in the repository."""
+    trusted = sys.prefix if within(sys.prefix, workdir) else None  # a virtual environment inside the repository
+    return [e for e in sys.path if not within(e, workdir) or (trusted and within(e, trusted))]
 
 
 def within(path: str, folder: str) -> bool:
@@ -398,6 +405,7 @@ def do_rounds(job: "dict[str, Any]", folder: str) -> int:
     if any(path and within(path, workdir) for path in loaded):
         return REFUSED
     script = sys.argv[1] if len(sys.argv) > 1 else ""
+    learnt = os.path.join(folder, "standard")
     for number, one in enumerate(job["rounds"]):
         name, key = os.path.join(folder, "report-%d" % number), bytes.fromhex(one.pop("key"))
         clean = put_in_place(workdir, one.pop("changes"))
@@ -408,6 +416,8 @@ def do_rounds(job: "dict[str, Any]", folder: str) -> int:
             try:
                 os.setsid()
                 code = run(dict(job, **one), open_report(name, key), script)
+                if number == 0:
+                    tell_standard_modules(learnt)
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
@@ -422,7 +432,45 @@ def do_rounds(job: "dict[str, Any]", folder: str) -> int:
             file.write(json.dumps(ended) + "\n")
         if status is None or not 0 <= status <= 5:  # pytest has no others
             return 1
+        if number == 0:
+            import_standard_modules(learnt, workdir)
     return 0
+
+
+def tell_standard_modules(path: str) -> None:
+    """Write down which modules of the standard library this process has loaded, from there."""
+    library = os.path.dirname(os.__file__)
+    names = []
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in getattr(sys, "stdlib_module_names", ()):
+            origin = getattr(getattr(module, "__spec__", None), "origin", None)
+            if origin and (origin in ("built-in", "frozen") or within(origin, library)):
+                names.append(name)
+    with open(path, "w") as file:
+        json.dump(names, file)
+
+
+def import_standard_modules(path: str, workdir: str) -> None:
+    """Import what `tell_standard_modules` wrote down, so that the rounds to come find it done, and have the garbage
+    collector leave alone what they share."""
+    import gc
+
+    full = list(sys.path)
+    sys.path[:] = path_outside(workdir)
+    try:
+        with open(path) as file:
+            names = [str(name) for name in json.load(file)]
+    except (OSError, ValueError, TypeError):
+        names = []
+    for name in names:
+        if name.partition(".")[0] in getattr(sys, "stdlib_module_names", ()):
+            try:  # noqa: SIM105
+                importlib.import_module(name)
+            except Exception:
+                pass
+    sys.path[:] = full
+    if hasattr(gc, "freeze"):
+        gc.freeze()
 
 
 def put_in_place(workdir: str, changes: "dict[str, str]") -> "dict[str, tuple[bytes, tuple[int, int]]]":

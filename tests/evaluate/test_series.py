@@ -92,6 +92,31 @@ async def test_many_failures_end_a_round_and_not_the_series(folder: Path) -> Non
     assert [list(run.outcomes.values()) for run in runs] == [["failed"], ["passed"]]
 
 
+async def test_the_standard_library_is_imported_once_and_the_repositorys_own_each_time(folder: Path) -> None:
+    """Also where a module of the repository has a name that is in the standard library."""
+    (folder / "colorsys.py").write_text("OURS = True\n")
+    (folder / "test_product.py").write_text(
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import colorsys, wave, product\n"
+        "def test_ours(): assert colorsys.OURS and product.double(2) == 4\n"
+        "def test_first(): assert not {'colorsys', 'wave', 'product'} & before\n"
+        "def test_later(): assert {'colorsys', 'wave', 'product'} & before == {'wave'}\n"
+    )
+    names = ("test_ours", "test_first", "test_later")
+    first, *later = await series(folder, one(*names), one(*names), one(*names, product=WRONG))
+    assert list(first.outcomes.values()) == ["passed", "passed", "failed"]
+    assert [list(run.outcomes.values()) for run in later] == [
+        ["passed", "failed", "passed"],
+        ["failed", "failed", "passed"],
+    ]
+
+
+async def test_a_round_without_tests_is_of_all(folder: Path) -> None:
+    (run,) = await series(folder, one(product=WRONG))
+    assert list(run.outcomes.values()) == ["failed", "passed", "passed"]
+
+
 async def test_what_pytest_itself_runs_on_is_in_no_series(folder: Path) -> None:
     """Its rounds would all have the clean code."""
     site = Path(pytest.__file__).parents[1]

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -151,6 +152,27 @@ async def test_a_worker_that_dies_fails_its_test_only(suite: Suite) -> None:
     suite.write(test_a="import os\ndef test_dies(): os._exit(1)\ndef test_lives(): pass\n")
     run = await suite.run(args=["-n1"])
     assert run.outcomes == {"test_a.py::test_dies": "error", "test_a.py::test_lives": "passed"}
+
+
+@pytest.fixture
+def benchmark_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pytest-benchmark in it."""
+    site = tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--target", str(site), "--no-deps", "--only-binary=:all:"]
+    subprocess.run([*pip, "pytest-benchmark", "py-cpuinfo"], check=True, timeout=300)
+    return site
+
+
+async def test_what_is_benchmarked_is_not_repeated_for_a_second(suite: Suite, benchmark_site: Path) -> None:
+    suite.write(
+        test_a="""
+            def test_quick(benchmark):
+                assert benchmark(sum, [1, 2]) == 3
+                assert benchmark.stats.stats.rounds == 5
+        """
+    )
+    run = await suite.run(env={"PYTHONPATH": str(benchmark_site)})
+    assert run.outcomes == {"test_a.py::test_quick": "passed"}, run.output
 
 
 async def test_only_the_named_tests(suite: Suite) -> None:

@@ -13,7 +13,7 @@ from forager.forage.validate import Verdict, failed
 
 TOGETHER = 20
 """Mutants that the whole suite confirms in one run."""
-ROUND = 0.5
+ROUND = 0.3
 """Seconds that a round of a series takes besides its tests, about."""
 
 Mutants = tuple[Mutant, ...]
@@ -26,7 +26,7 @@ class OpenBug:
     def __init__(self, mutants: Mutants, *, shared: bool) -> None:
         self.mutants = mutants
         self.shared = shared
-        """Whether any test may depend on it."""
+        """Whether any test may depend on it that has not run with it alone."""
         self.own: frozenset[str] = frozenset()
         """The tests that reach it, or stand for those that may depend on it."""
         self.failing: frozenset[str] = frozenset()
@@ -138,7 +138,7 @@ def rest(group: Sequence[OpenBug], spent: Callable[[Collection[str]], float]) ->
     along: list[set[str]] = [set() for _ in group]
     together: list[tuple[list[OpenBug], frozenset[str]]] = []
     for known, tests in alike.items():
-        lacking = {n: tests - bug.own for n, bug in enumerate(group) if n not in known and bug.failing}
+        lacking = {n: tests - bug.own for n, bug in enumerate(group) if n not in known}
         plain = [n for n, bug in enumerate(group) if n not in known and not bug.shared]
         if sum(spent(lacking[n]) for n in plain) > ROUND + spent(tests):
             together.append(([group[n] for n in plain], frozenset(tests)))

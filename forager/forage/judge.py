@@ -17,9 +17,10 @@ First and second runs are series, some in one container each (`evaluate/series.p
 each series of second runs ends with the clean code, so what one mutant leaves behind makes no test tell of another.
 The whole suite runs in a container of its own, and so does what a series does not get done.
 
-On a mutant of lines that run at import any test may depend: its first run is the whole suite where that is short, and
-a sample of it where it is not. So is that of a mutant that most of the suite reaches. Mutants that break much run the
-whole suite with no other beside them, as every mutant does without a map: see `validate.py`.
+On a mutant of lines that run at import any test may depend: a sample of the suite runs with it, and the rest, too,
+where some of that fail and the suite is short. With a mutant that most of the suite reaches all of it runs at first.
+Mutants that break much run the whole suite with no other beside them, as every mutant does without a map: see
+`validate.py`.
 """
 
 from __future__ import annotations
@@ -71,8 +72,10 @@ MOST = 0.6
 """Share of the suite's time from which running a selection of it is not worth while."""
 MUCH = 0.25
 """Share of tests from which failing is no matter of a few tests."""
-SAMPLE = 8.0
-"""Seconds of tests that show what a bug breaks on which any test may depend, about: often all there are."""
+SAMPLE = 3.0
+"""Seconds of tests that show whether a bug on which any test may depend breaks anything, about."""
+SHORT = 20.0
+"""Seconds of tests that run with such a bug, too, when it does; longer suites only run with several."""
 TEXTS = 20
 """Failures whose texts are kept for the statement; with local variables in them each may take a tenth of a second."""
 SERIES = 10
@@ -171,7 +174,7 @@ class Judge:
     async def _first(self, bugs: Sequence[Mutants]) -> list[OpenBug | Verdict | None]:
         """What first runs say of each bug; None where that does not tell what the suite is like with it."""
         found: list[OpenBug | Verdict | None] = [None] * len(bugs)
-        opened: dict[int, OpenBug] = {}
+        numbers: dict[OpenBug, int] = {}
         jobs: list[_Job] = []
         for n, mutants in enumerate(bugs):
             selection = self._select(mutants)
@@ -180,25 +183,39 @@ class Judge:
             if not selection.tests:
                 found[n] = Verdict(reason="unreached")
                 continue
-            opened[n] = OpenBug(mutants, shared=selection.shared)
-            jobs.append(_Job([opened[n]], selection.tests))
-        runs = await self._runs(jobs)
-        for (n, bug), job, run in zip(opened.items(), jobs, runs, strict=True):
-            found[n] = run if isinstance(run, Verdict) else self._told(bug, job.tests, run)
+            bug = OpenBug(mutants, shared=selection.shared)
+            numbers[bug] = n
+            jobs.append(_Job([bug], selection.tests))
+
+        async def do(jobs: Sequence[_Job]) -> None:
+            for job, run in zip(jobs, await self._runs(jobs), strict=True):
+                (bug,) = job.bugs
+                found[numbers[bug]] = run if isinstance(run, Verdict) else self._told(bug, job.tests, run)
+
+        await do(jobs)
+        breaking = [bug for bug in found if isinstance(bug, OpenBug) and bug.shared and bug.failing]
+        if self._short:
+            await do([_Job([bug], self._ordered(self._passing - bug.own)) for bug in breaking])
         return found
 
     def _told(self, bug: OpenBug, tests: Collection[str], run: TestRun) -> OpenBug | Verdict | None:
         """What a first run says of a bug."""
         good = bug.first(tests, run)
-        if not good and bug.own == self._passing:
+        if bug.own == self._passing:
+            bug.shared = False
+        if bug.own == bug.failing == self._passing:
             reason: Reason = "nothing_passes"
-        elif (not run.complete and not bug.failing) or (bug.shared and len(good) <= (1 - MUCH) * len(bug.own)):
+        elif not (run.complete or bug.failing) or self._unbounded(bug, good):
             return None
         elif bug.shared or bug.failing:
             return bug
         else:
             reason = "survived"
         return Verdict(reason=reason, runs=len(bug.alone), seconds=bug.seconds)
+
+    def _unbounded(self, bug: OpenBug, good: Collection[str]) -> bool:
+        """Whether a bug breaks so much of a sample that the rest of a long suite is needed."""
+        return bug.shared and not self._short and len(good) <= (1 - MUCH) * len(bug.own)
 
     def _select(self, mutants: Mutants) -> Selection | None:
         """The tests of a bug's first run; None where it is not known which reach it."""
@@ -212,6 +229,10 @@ class Judge:
         if self._takes(chosen) > MOST * self._takes(self._passing):
             chosen = self._passing
         return Selection(tests=tuple(self._ordered(chosen)), shared=shared and chosen != self._passing)
+
+    @cached_property
+    def _short(self) -> bool:
+        return self._takes(self._passing) <= SHORT
 
     @cached_property
     def _sample(self) -> frozenset[str]:
@@ -256,24 +277,24 @@ class Judge:
         """Tell the verdicts on a group, after the whole suite with all of it and the second runs of each."""
         _, second = await at_once([self._confirm(group), self._second(group)])
         assert second is not None
-        known = foreseen(group)
 
         async def finish(bug: OpenBug) -> None:
-            tell(bug.mutants, await self._finish(bug, known, second))
+            tell(bug.mutants, await self._finish(bug, second))
 
         await at_once(finish(bug) for bug in group)
 
     async def _second(self, group: Sequence[OpenBug]) -> _Second:
         """Run the tests that failed with each bug again, with it alone; show whether they pass with the others."""
         along, together = rest(group, self._takes)
-        beside = {bug: tests for bug, tests in zip(group, along, strict=True) if bug.failing}
+        beside = dict(zip(group, along, strict=True))
         jobs = [_Job([bug], self._ordered(bug.failing | tests)) for bug, tests in beside.items()]
+        jobs = [job for job in jobs if job.tests]
         more = [_Job(others, self._ordered(tests)) for others, tests in together]
         runs: dict[OpenBug, TestRun | Verdict] = {}
         lonely: set[str] = set()
 
         async def one(jobs: Sequence[_Job]) -> None:
-            clean = _Job([], self._ordered(foreseen(job.bugs[0] for job in jobs)))
+            clean = _Job([], self._ordered(union(self._telling(job) for job in jobs)))
             *alone, last = await self._series([*reversed(jobs), clean], second=True)
             runs.update((job.bugs[0], run) for job, run in zip(reversed(jobs), alone, strict=True))
             if isinstance(last, TestRun):
@@ -286,6 +307,11 @@ class Judge:
 
         await at_once([*map(one, self._parts(jobs)), *map(others, self._parts(more))])
         return _Second(runs, beside, frozenset(lonely))
+
+    @staticmethod
+    def _telling(job: _Job) -> frozenset[str]:
+        """Tests of a second run that may tell of its bug: those that failed at first, or any where none did."""
+        return job.bugs[0].failing or frozenset(job.tests)
 
     async def _confirm(self, group: Sequence[OpenBug]) -> None:
         """Note what the whole suite tells of a group, and of each half of it where that does not reach its end or
@@ -335,24 +361,20 @@ class Judge:
         parts = await at_once(self._try(part, odd, own=own) for part in suspects(group))
         return [part for told in parts for part in told]
 
-    async def _finish(self, bug: OpenBug, known: frozenset[str], second: _Second) -> Verdict:
+    async def _finish(self, bug: OpenBug, second: _Second) -> Verdict:
         """The verdict, after the second run of the tests that failed with the bug, alone, with those that others of
-        its group break: these, the `known` ones, are not expected to pass in the whole suite. Tests that pass in none
-        of these run once more."""
+        its group break and that are not expected to pass in the whole suite. Tests that pass in none of these run
+        once more."""
         if bug.unfit is not None:
             return bug.unfit
-        run, along = second.runs.get(bug), second.along.get(bug, frozenset())
-        if run is None:
-            if self._passing == bug.seen_passing() & self._passing:
-                return Verdict(reason="survived", runs=len(bug.evidence), seconds=bug.seconds)
-            run, along = await self._again(bug, known), known
+        run, along = second.runs.get(bug), second.along[bug]
         if isinstance(run, Verdict):
             return run
-        told = union(tests for tests, _ in bug.evidence)
-        missed = self._missed(bug)
-        others = (missed & along) - told
-        note([bug], run, bug.failing | others)
-        odd = missed - passed(run, others)
+        odd = self._missed(bug)
+        if run is not None:
+            others = (odd & along) - union(tests for tests, _ in bug.evidence)
+            note([bug], run, bug.failing | others)
+            odd -= passed(run, others)
         if odd:
             last = await self._again(bug, bug.failing | odd)
             if isinstance(last, Verdict):

@@ -91,8 +91,8 @@ def made_up(seed: int, kind: str) -> World:
 
 
 def judged(world: World, monkeypatch: pytest.MonkeyPatch, *, long: bool, seconds: float = 0.1) -> dict[str, Verdict]:
-    """`long`: whether the suite is too long to be run at first with each bug that any test may depend on; `seconds`
-    that a test takes."""
+    """`long`: whether the suite is too long to be run with each bug that any test may depend on; `seconds` that a
+    test takes."""
 
     def bugs_of(mutants: Mutants, _: Any) -> dict[str, bytes]:
         return {mutant.operator: b"" for mutant in mutants}
@@ -123,7 +123,8 @@ def judged(world: World, monkeypatch: pytest.MonkeyPatch, *, long: bool, seconds
         patched.setattr(judging, "run_rounds", run_rounds)
         patched.setattr(validating, "run_suite", run_suite)
         patched.setattr(judging, "select", select)
-        patched.setattr(judging, "SAMPLE", seconds * len(TESTS) / 4 if long else 8.0)
+        patched.setattr(judging, "SAMPLE", seconds * len(TESTS) / 4)
+        patched.setattr(judging, "SHORT", 0.0 if long else 20.0)
         baseline = Baseline(passing=TESTS, seconds=1.0)
         engine: Any = None
         reach = Reach(tests=TESTS, seconds=(seconds,) * len(TESTS), sets=(), files={})
@@ -171,17 +172,17 @@ def test_few_runs_tell_of_many_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
         return World(own, breaks, shared, {}, set(), {}, [], STEADY)
 
     nothing: dict[str, set[str]] = {name: set() for name in names}
-    for long, runs in ((False, 16), (True, 16 + 1)):  # in a long suite the whole of it is run once for all
-        harmless = world(nothing, nothing, set(names))
-        assert {verdict.reason for verdict in judged(harmless, monkeypatch, long=long).values()} == {"survived"}
-        assert len(harmless.ran) == runs
+    harmless = world(nothing, nothing, set(names))
+    assert {verdict.reason for verdict in judged(harmless, monkeypatch, long=False).values()} == {"survived"}
+    assert len(harmless.ran) == 16 + 1  # some tests with each, the whole suite once for all
 
     own = {n: {TESTS[k % 4]} for k, n in enumerate(names)}
-    for long, blamed in ((False, []), (True, [15])):
-        # F, of which no test of its own tells, is found at once in a long suite: with it, and with all others
-        far = world(own, {**own, "F": {TESTS[7]}}, {"F"})
-        found = judged(far, monkeypatch, long=long, seconds=0.001)
+    for broken, blamed in ((TESTS[6:], []), (TESTS[7:], [15])):
+        # F breaks tests that do not run its line. Where a sample shows one of them, the others run with it, too; else
+        # they are found at once: with it, and with all others
+        far = world(own, {**own, "F": set(broken)}, {"F"})
+        found = judged(far, monkeypatch, long=False, seconds=0.001)
         assert {verdict.reason for verdict in found.values()} == {"valid"}
-        assert found["F"].fail_to_pass == (TESTS[7],)
+        assert found["F"].fail_to_pass == broken
         assert [len(bugs) for bugs in far.ran if len(bugs) > 1] == [16, *blamed]
-        assert sum(bugs == {"F"} for bugs in far.ran) <= (5 if blamed else 2)
+        assert sum(bugs == {"F"} for bugs in far.ran) <= (5 if blamed else 3)

@@ -145,7 +145,7 @@ async def test_a_dead_mirror_is_one_line_and_leaves_no_image(engine: Engine, mon
     for image in engine.api.images(filters={"dangling": True}):
         with contextlib.suppress(docker.errors.ImageNotFound):
             if image["Id"] not in dangling and not image["Labels"]:
-                assert engine.api.history(image["Id"])[0]["CreatedBy"]
+                assert engine.client.images.get(image["Id"]).history()[0]["CreatedBy"]
 
 
 def test_without_the_tools_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

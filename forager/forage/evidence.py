@@ -126,7 +126,7 @@ def rest(group: Sequence[OpenBug], spent: Callable[[Collection[str]], float]) ->
     """The quicker way for each set of tests that the same bugs break: with each other bug, or once with all others.
 
     A bug that any test may depend on is never among others here: it may break tests of which that is not known yet.
-    `spent` is the seconds that some tests take.
+    But those that have broken nothing so far run together. `spent` is the seconds that some tests take.
     """
     breaking: defaultdict[str, set[int]] = defaultdict(set)
     for n, bug in enumerate(group):
@@ -145,4 +145,10 @@ def rest(group: Sequence[OpenBug], spent: Callable[[Collection[str]], float]) ->
             lacking = {n: others for n, others in lacking.items() if n not in plain}
         for n, others in lacking.items():
             along[n] |= others
+    quiet = [n for n, bug in enumerate(group) if not bug.failing]
+    told = frozenset[str]().union(*(along[n] for n in quiet))
+    if len(quiet) > 1 and told:
+        together.append(([group[n] for n in quiet], told))
+        for n in quiet:
+            along[n].clear()
     return Rest([frozenset(tests) for tests in along], together)

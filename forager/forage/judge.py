@@ -77,7 +77,9 @@ SAMPLE = 3.0
 SHORT = 20.0
 """Seconds of tests that run with such a bug, too, when it does; longer suites only run with several."""
 TEXTS = 20
-"""Failures whose texts are kept for the statement; with local variables in them each may take a tenth of a second."""
+"""Failures whose texts are kept for the statement."""
+TEXT = 0.05
+"""Seconds that a text takes, with local variables in it."""
 SERIES = 10
 """Runs of some tests in one container, about."""
 TEST = 0.002
@@ -370,17 +372,19 @@ class Judge:
         run, along = second.runs.get(bug), second.along[bug]
         if isinstance(run, Verdict):
             return run
-        odd = self._missed(bug)
+        missed = odd = self._missed(bug)
         if run is not None:
-            others = (odd & along) - union(tests for tests, _ in bug.evidence)
+            others = (missed & along) - union(tests for tests, _ in bug.evidence)
             note([bug], run, bug.failing | others)
             odd -= passed(run, others)
-        if odd:
-            last = await self._again(bug, bug.failing | odd)
-            if isinstance(last, Verdict):
-                return last
-            note([bug], last, bug.failing | odd)
-        return self._verdict(bug, (bug.own | odd) - second.lonely)
+        for _ in range(1 if run is not None else 2):
+            if odd:
+                last = await self._again(bug, bug.failing | odd)
+                if isinstance(last, Verdict):
+                    return last
+                note([bug], last, bug.failing | odd)
+                odd -= passed(last, odd)
+        return self._verdict(bug, (bug.own | missed) - second.lonely)
 
     def _missed(self, bug: OpenBug) -> frozenset[str]:
         """Tests, none of its own, that were not seen to pass with a bug."""
@@ -410,11 +414,17 @@ class Judge:
         series = math.ceil(len(jobs) / (SERIES * self._slots.value)) * self._slots.value
         parts: list[list[_Job]] = [[] for _ in range(min(series, len(jobs)))]
         times = [0.0] * len(parts)
-        for job in sorted(jobs, key=lambda job: self._takes(job.tests), reverse=True):
+        costs = {id(job): self._costs(job) for job in jobs}
+        for job in sorted(jobs, key=lambda job: costs[id(job)], reverse=True):
             shortest = times.index(min(times))
             parts[shortest].append(job)
-            times[shortest] += self._takes(job.tests) + ROUND
+            times[shortest] += costs[id(job)]
         return parts
+
+    def _costs(self, job: _Job) -> float:
+        """Seconds of a round, about."""
+        failing = len(job.bugs[0].failing.intersection(job.tests)) if len(job.bugs) == 1 else 0
+        return ROUND + self._takes(job.tests) + TEXT * min(failing, TEXTS)
 
     async def _runs(self, jobs: Sequence[_Job]) -> list[TestRun | Verdict]:
         """First runs."""

@@ -44,3 +44,11 @@ def test_what_a_bug_reaches_itself_needs_no_other_run() -> None:
 def test_a_bug_of_which_no_test_tells_yet_runs_what_others_break() -> None:
     along, together = rest([bug("a"), bug(shared=True)], spent)
     assert (along, together) == ([frozenset(), {"a"}], [])
+
+
+def test_bugs_of_which_no_test_tells_yet_run_together() -> None:
+    quiet = [bug(shared=True), bug(shared=True)]
+    quiet[0].own = frozenset(("a", "b"))
+    along, together = rest([bug("a", "c"), *quiet], spent)
+    assert along == [frozenset()] * 3
+    assert together == [(quiet, frozenset(("a", "c")))]

@@ -16,7 +16,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import structs
 
@@ -247,21 +247,47 @@ class _Grade:
         )
 
 
+class Runs(Protocol):
+    """How tests are run: as `formats.run_listed` does."""
+
+    async def __call__(
+        self,
+        sandbox: Sandbox,
+        task: Task,
+        tests: Sequence[str],
+        timeout: float,
+        *,
+        only: bool = False,
+        shuffle: int | None = None,
+    ) -> TestRun: ...
+
+
 async def grade_in(
-    sandbox: Sandbox, task: Task, patch: bytes, *, shuffle: int | None = None, only: bool = False
+    sandbox: Sandbox,
+    task: Task,
+    patch: bytes,
+    *,
+    shuffle: int | None = None,
+    only: bool = False,
+    run: Runs = run_listed,
 ) -> tuple[Evaluation, str]:
     """Grade a patch in a sandbox that holds the task's untouched starting tree; the sandbox is used up by it.
 
     The counted run only: no canaries, similarity and reward left at 0. `shuffle` is the seed of another order of the
-    tests, `only` asks for FAIL_TO_PASS alone. An empty patch grades the starting tree. Raises `SandboxError`,
-    `CapExceeded`.
+    tests, `only` asks for FAIL_TO_PASS alone, `run` runs them. An empty patch grades the starting tree. Raises
+    `SandboxError`, `CapExceeded`.
     """
-    evaluation, _, log = await _count(sandbox, task, patch, shuffle, only)
+    evaluation, _, log = await _count(sandbox, task, patch, shuffle, only, run)
     return evaluation, log
 
 
 async def _count(
-    sandbox: Sandbox, task: Task, patch: bytes, shuffle: int | None = None, only: bool = False
+    sandbox: Sandbox,
+    task: Task,
+    patch: bytes,
+    shuffle: int | None = None,
+    only: bool = False,
+    run: Runs = run_listed,
 ) -> tuple[Evaluation, TestRun | None, str]:
     placed = await place(sandbox, task, patch)
     if placed.refused:
@@ -280,9 +306,9 @@ async def _count(
     listed = (*task.FAIL_TO_PASS, *task.PASS_TO_PASS)
     # Pytest does not know the ids that SWE-bench's parsers cut or shortened: their files run whole.
     named = only and task.test_format == "pytest" and task.source != "swebench"
-    tests = await run_listed(sandbox, task, listed, task.test_seconds, only=named, shuffle=shuffle)
+    tests = await run(sandbox, task, listed, task.test_seconds, only=named, shuffle=shuffle)
     if named and tests.exit_code == USAGE_ERROR:  # one of them cannot be found
-        tests = await run_listed(sandbox, task, listed, task.test_seconds, shuffle=shuffle)
+        tests = await run(sandbox, task, listed, task.test_seconds, shuffle=shuffle)
     return judge(task, tests, flags), tests, _log(placed, tests)
 
 

@@ -73,6 +73,14 @@ if [[ -s {scratch}/test.patch ]]; then
 fi
 """
 
+# Say what the tree is: git's name of everything in it that is not ignored. Objects are made aside.
+_TREE = """
+mkdir {scratch} && cp -p /.forager/git/index {scratch}.index || exit 9
+export GIT_OBJECT_DIRECTORY={scratch} GIT_ALTERNATE_OBJECT_DIRECTORIES=/.forager/git/objects
+git add --all . >/dev/null || exit 9
+git write-tree || exit 9
+"""
+
 _CLEAN_UP = "rm -rf -- {scratch} {scratch}.*"
 
 
@@ -114,6 +122,18 @@ async def place(sandbox: Sandbox, task: Task, patch: bytes) -> Placed:
     problem = await _restore(sandbox, task, scratch, todo)
     touched = frozenset(applied.changed | applied.added) - {*todo.restore, *todo.remove}
     return Placed(problem=problem, flags=tuple(flags), plan=todo, tree=applied.tree, touched=touched)
+
+
+async def tree_id(sandbox: Sandbox, workdir: str) -> str:
+    """The name that git gives to what is in the working directory, ignored files left out.
+
+    Raises `SandboxError`, `CapExceeded`.
+    """
+    scratch = f"/tmp/.forager-{secrets.token_hex(8)}"
+    status, output = await _script(sandbox, _TREE + _CLEAN_UP, workdir, scratch)
+    if status != 0:
+        raise SandboxError(f"the tree cannot be read in the container (status {status})")
+    return output.decode().strip()
 
 
 async def _apply(sandbox: Sandbox, workdir: str, scratch: str, patch: bytes) -> _Applied:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from forager.errors import CapExceeded
 from forager.evaluate import grade, grade_in
+from forager.evaluate.formats import run_listed
+from forager.evaluate.reuse import SharedRuns
 from forager.models.registry import Models, ModelSpec
 from forager.records import Evaluation, Limits, Task, Trajectory
 from forager.run.attempt import Attempts
@@ -21,11 +23,12 @@ LIMITS = Limits(steps=1000)
 
 class EngineTrials:
     """The `Trials` of `validation.py`. The first grade of a patch is the whole of it, canaries included; the others
-    are the counted run only."""
+    are the counted run only, which tasks share that have the same tree once they are solved."""
 
     def __init__(self, engine: Engine, images: TaskImages) -> None:
         self._engine = engine
         self._images = images
+        self._solved = SharedRuns()
 
     async def attempt(self, model: str, task: Task, *, grading: bool) -> Trajectory:
         limits = LIMITS if model == "oracle" else Limits()
@@ -44,6 +47,7 @@ class EngineTrials:
         async with await open_sandbox(self._engine, name, workdir=task.workdir, run=RUN, attempt="grade") as sandbox:
             try:
                 diff = (patch or "").encode("utf-8", "surrogatepass")
-                return await grade_in(sandbox, task, diff, shuffle=shuffle, only=only)
+                run = run_listed if patch is None else self._solved.run_listed
+                return await grade_in(sandbox, task, diff, shuffle=shuffle, only=only, run=run)
             except CapExceeded as error:
                 return Evaluation(resolved=False, flags=(error.what,), detail=str(error)), ""

@@ -2,7 +2,8 @@
 
 The oracle model plays the fix through the agent's own tools once; the patch it submits is graded in every run, each
 time in fresh containers. Without the fix, the tests run on the untouched starting tree. From the second run on they
-run in shuffled order, and without the fix only those of FAIL_TO_PASS.
+run in shuffled order, without the fix only those of FAIL_TO_PASS, and with it once for all tasks that it leaves with
+the same tree.
 """
 
 from __future__ import annotations

@@ -10,10 +10,13 @@ import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from forager.evaluate import TestRun, reuse
+from forager.evaluate.formats import run_listed
 from forager.images.layer import add_layer
 from forager.records import Task, TestLists
 from forager.run.images_pool import TaskImages
@@ -21,6 +24,7 @@ from forager.run.progress import Silent
 from forager.run.trials import EngineTrials
 from forager.run.validation import validate_tasks
 from forager.run.validation_store import Validation, ValidationReport
+from forager.sandbox.docker import DockerSandbox
 from forager.sandbox.engine import Engine
 
 pytestmark = pytest.mark.docker
@@ -102,6 +106,41 @@ async def test_validation_finds_out_what_the_tests_are_worth(engine: Engine, tas
     assert report.rejected.keys() == {"offline", "stale"}
     assert "all 1 FAIL_TO_PASS tests fail with the fix, for want of the network" in report.rejected["offline"]
     assert "does not apply" in report.rejected["stale"]
+
+
+async def test_tasks_with_the_same_tree_once_solved_share_its_shuffled_runs(
+    engine: Engine, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, int | None]] = []
+
+    async def noted(sandbox: DockerSandbox, asked: Task, *args: Any, shuffle: int | None, **more: Any) -> TestRun:
+        made.append((asked.instance_id, shuffle))
+        return await run_listed(sandbox, asked, *args, shuffle=shuffle, **more)
+
+    monkeypatch.setattr(reuse, "run_listed", noted)
+    keep = (ZERO, PUT)
+    task = msgspec.structs.replace(task, PASS_TO_PASS=keep)
+    times = {"notes/__init__.py": "def add(a, b):\n    return a * b\n"}
+    other = {"notes/__init__.py": "def add(a, b):\n    return b + a\n"}
+
+    def variant(name: str, **more: Any) -> Task:
+        return msgspec.structs.replace(task, instance_id=name, **more)
+
+    tasks = [
+        task,
+        variant("times", setup=diff(TREE, times), patch=diff(times, TREE)),
+        variant("fewer_tests", PASS_TO_PASS=(ZERO,)),
+        variant("more_files", PASS_TO_PASS=(*keep, "tests/test_words.py::test_other")),
+        variant("other_fix", patch=diff(BUG, other)),
+    ]
+    async with TaskImages(engine) as images:
+        trials = EngineTrials(engine, images)
+        for shuffle in (1, 2):
+            for one in tasks:
+                evaluation, output = await trials.grade(one, one.patch, shuffle)
+                assert evaluation.resolved and set(evaluation.pass_to_pass.success) == set(one.PASS_TO_PASS)
+                assert "passed" in output
+    assert made == [(name, shuffle) for shuffle in (1, 2) for name in ("notes", "more_files", "other_fix")]
 
 
 async def test_a_grade_of_fail_to_pass_alone(engine: Engine, task: Task) -> None:

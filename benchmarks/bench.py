@@ -50,10 +50,11 @@ class Repetitions(Record, frozen=True):
     grades: int = 10
     mutants: tuple[tuple[str, int], ...] = (
         ("pypi:packaging==26.3", 12),
-        ("pypi:arrow==1.4.0", 12),
-        ("pypi:humanize==4.17.0", 12),
+        ("pypi:arrow==1.4.0", 18),
+        ("pypi:humanize==4.17.0", 18),
     )
-    """Packages and how many of each. The suite of the first takes a minute, those of the others some seconds."""
+    """Packages and how many of each: of the last two as many as a call for twenty tasks judges at once. The suite of
+    the first takes a minute, those of the others some seconds."""
     starts: int = 10
     exported: int = 10_000
     """Attempts of the run that is exported."""

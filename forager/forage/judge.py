@@ -169,9 +169,8 @@ class Judge:
                 alone.append(self._apart(first, tell))
             else:
                 opened.append(first)
-        await at_once(
-            [*(self._settle(group, tell) for group in grouped(opened)), *alone]
-        )  # others wait for the first
+        # what others wait for comes first
+        await at_once([*(self._settle(group, tell) for group in grouped(opened)), *alone])
 
     async def _first(self, bugs: Sequence[Mutants]) -> list[OpenBug | Verdict | None]:
         """What first runs say of each bug; None where that does not tell what the suite is like with it."""
@@ -239,7 +238,7 @@ class Judge:
     @cached_property
     def _sample(self) -> frozenset[str]:
         """All tests, or some of them, one of each module among these."""
-        every = math.ceil(self._takes(self._passing) / SAMPLE)
+        every = max(1, math.ceil(self._takes(self._passing) / SAMPLE))
         modules = {file_of(test): test for test in reversed(self._baseline.passing)}
         return frozenset((*self._baseline.passing[::every], *modules.values()))
 

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def start(directory: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.run.synthetic", str(directory), *options]
+    # These tests themselves may run under nohup, whose choice is inherited.
+    command = ["env", "--default-signal=HUP", sys.executable, "-m", "tests.run.synthetic", str(directory), *options]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -18,6 +18,7 @@ from forager.evaluate.testrun import (
     OPTIONS,
     REPORT_LIMIT,
     TestRun,
+    new_places,
     parse_command,
     read_left,
     read_report,
@@ -66,8 +67,8 @@ async def run_series(
     when the tests broke its limits.
     """
     command = parse_command(test_command)
-    folder, cache = f"/tmp/.forager-{secrets.token_hex(8)}", f"/tmp/.pytest-cache-{secrets.token_hex(8)}"
     arguments = (*command.arguments, *args, *OPTIONS)
+    folder, cache = new_places(arguments)
     keys = [secrets.token_bytes(32) for _ in rounds]
     job = {
         "workdir": workdir,
@@ -76,7 +77,7 @@ async def run_series(
         "shuffle": None,
         "most_failing": most_failing,
         "texts": texts,
-        "cache": "" if "no:cacheprovider" in " ".join(arguments) else cache,
+        "cache": cache,
         "extras": True,
         "rounds": [
             {

@@ -169,16 +169,21 @@ def selection(tests: Sequence[str], *, only: bool) -> dict[str, list[str]]:
 
 
 async def _run(sandbox: Sandbox, command: PytestCommand, asked: Mapping[str, Any], timeout: float) -> TestRun:
-    folder, cache = f"/tmp/.forager-{secrets.token_hex(8)}", f"/tmp/.pytest-cache-{secrets.token_hex(8)}"
+    folder, cache = new_places(asked["arguments"])
     key = secrets.token_bytes(32)
-    plain = "no:cacheprovider" in " ".join(asked["arguments"])
-    job = {**asked, "key": key.hex(), "cache": "" if plain else cache}
+    job = {**asked, "key": key.hex(), "cache": cache}
     try:
         ran = await start_runner(sandbox, command, job, folder, timeout)
     finally:
         report = await read_left(sandbox, f"{folder}/report", REPORT_LIMIT)
         await sandbox.control(f"rm -rf -- {folder} {cache}")
     return read_report(report, key, ran)
+
+
+def new_places(arguments: Sequence[str]) -> tuple[str, str]:
+    """Where a job and pytest's cache go in a sandbox; the second is empty where these arguments want no cache."""
+    cache = "" if "no:cacheprovider" in " ".join(arguments) else f"/tmp/.pytest-cache-{secrets.token_hex(8)}"
+    return f"/tmp/.forager-{secrets.token_hex(8)}", cache
 
 
 async def start_runner(

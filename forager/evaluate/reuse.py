@@ -40,6 +40,8 @@ class SharedRuns:
     def __init__(self) -> None:
         self._runs: OrderedDict[_Key, TestRun] = OrderedDict()
         self._turns: dict[_Key, asyncio.Lock] = {}
+        self._unfit: set[_Key] = set()
+        """What did not come to its end once: then each task finds out for itself."""
 
     async def run_listed(
         self,
@@ -66,13 +68,20 @@ class SharedRuns:
             shuffle=shuffle,
         )
         async with self._turns.setdefault(key, asyncio.Lock()):
-            run = self._runs.get(key)
-            if run is None:
+            if run := self._runs.get(key):
+                self._runs.move_to_end(key)
+                return run
+            if key not in self._unfit:
                 run = await run_listed(sandbox, task, tests, timeout, shuffle=shuffle)
                 if run.complete and not run.forged:
-                    self._runs[key] = run
-                    while len(self._runs) > MOST:
-                        self._turns.pop(self._runs.popitem(last=False)[0], None)
-            else:
-                self._runs.move_to_end(key)
-        return run
+                    self._keep(key, run)
+                else:
+                    self._unfit.add(key)
+                return run
+        return await run_listed(sandbox, task, tests, timeout, shuffle=shuffle)
+
+    def _keep(self, key: _Key, run: TestRun) -> None:
+        self._runs[key] = run
+        while len(self._runs) > MOST:
+            gone, _ = self._runs.popitem(last=False)
+            self._turns.pop(gone, None)

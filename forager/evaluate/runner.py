@@ -325,7 +325,8 @@ def tell_workers(config: Any, root: str, files: "list[str]") -> None:
 def quieten(config: Any) -> None:
     """Switch off what makes two runs of one suite differ, or a run long for nothing."""
     option = config.option
-    if hasattr(option, "benchmark_max_time"):  # what is over soon is repeated for a second; five times are enough
+    # pytest-benchmark repeats for a second what is over soon; five times are enough
+    if getattr(option, "benchmark_max_time", None) is not None:
         option.benchmark_max_time = type(option.benchmark_max_time)(0)
     if hasattr(option, "randomly_reorganize"):
         option.randomly_reorganize = False
@@ -444,7 +445,7 @@ def tell_standard_modules(path: str) -> None:
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in getattr(sys, "stdlib_module_names", ()):
             origin = getattr(getattr(module, "__spec__", None), "origin", None)
-            if origin and (origin in ("built-in", "frozen") or within(origin, library)):
+            if origin in ("built-in", "frozen") or (origin and within(origin, library) and "-packages" not in origin):
                 names.append(name)
     with open(path, "w") as file:
         json.dump(names, file)
@@ -466,7 +467,7 @@ def import_standard_modules(path: str, workdir: str) -> None:
         if name.partition(".")[0] in getattr(sys, "stdlib_module_names", ()):
             try:  # noqa: SIM105
                 importlib.import_module(name)
-            except Exception:
+            except (Exception, SystemExit):
                 pass
     sys.path[:] = full
     if hasattr(gc, "freeze"):

@@ -23,12 +23,14 @@ Mutants = tuple[Mutant, ...]
 class OpenBug:
     """A bug on its way to a verdict, beside others."""
 
-    def __init__(self, mutants: Mutants, *, shared: bool) -> None:
+    def __init__(self, mutants: Mutants, *, shared: bool, reached: frozenset[str] = frozenset()) -> None:
         self.mutants = mutants
         self.shared = shared
         """Whether any test may depend on it that has not run with it alone."""
+        self.reached = reached
+        """The tests that run its lines."""
         self.own: frozenset[str] = frozenset()
-        """The tests that reach it, or stand for those that may depend on it."""
+        """The tests of its first runs: those that reach it, and any that stand for others that may depend on it."""
         self.failing: frozenset[str] = frozenset()
         """Those of its own that failed in the first run."""
         self.evidence: list[tuple[frozenset[str], TestRun]] = []
@@ -125,8 +127,8 @@ class Rest(NamedTuple):
 def rest(group: Sequence[OpenBug], spent: Callable[[Collection[str]], float]) -> Rest:
     """The quicker way for each set of tests that the same bugs break: with each other bug, or once with all others.
 
-    A bug that any test may depend on is never among others here: it may break tests of which that is not known yet.
-    But those that have broken nothing so far run together. `spent` is the seconds that some tests take.
+    A bug that any test may depend on may break tests of which that is not known yet. It is among others here only
+    where none of them has broken anything so far. `spent` is the seconds that some tests take.
     """
     breaking: defaultdict[str, set[int]] = defaultdict(set)
     for n, bug in enumerate(group):

@@ -7,11 +7,11 @@ each other. Where others fail than those that were foreseen, they run with the m
 with the rest, then with each half of those, and so on, until it is known whose fault it is. Where that does not tell,
 or the suite does not reach its end, the mutants are parted and each half gets the whole suite again.
 
-Every mutant that a test tells also runs the tests that failed a second time, alone. The tests that others of its
-group break run with it, too, or, where they are many, with all the others at once. Second runs, and the whole suite,
-are under another `PYTHONHASHSEED`. So a test in FAIL_TO_PASS failed twice with the mutant alone and did not pass in
-the whole suite with others, and one in PASS_TO_PASS passed with the mutant in the tree. Tests that fail on the clean
-code where they run without the others tell nothing.
+Every mutant that a test tells also runs the tests that reach it a second time, alone, under another
+`PYTHONHASHSEED`; where these are many, only those that failed. The tests that others of its group break run with it,
+too, or, where they are many, with all the others at once. So a test in FAIL_TO_PASS failed twice with the mutant
+alone and did not pass in the whole suite with others, and one in PASS_TO_PASS passed with the mutant in the tree.
+Tests that fail on the clean code where they run without the others tell nothing.
 
 First and second runs are series, some in one container each (`evaluate/series.py`), in another order the second time;
 each series of second runs ends with the clean code, so what one mutant leaves behind makes no test tell of another.
@@ -34,7 +34,7 @@ import tenacity
 
 from forager.errors import CapExceeded, SandboxError
 from forager.evaluate.series import Round
-from forager.evaluate.testrun import TestRun, file_of
+from forager.evaluate.testrun import USAGE_ERROR, TestRun, file_of
 from forager.forage.baseline import Baseline
 from forager.forage.evidence import (
     ROUND,
@@ -51,7 +51,7 @@ from forager.forage.evidence import (
     union,
 )
 from forager.forage.mutate import Mutant, apply_all
-from forager.forage.reach import Reach, Selection, select
+from forager.forage.reach import Reach, select
 from forager.forage.trying import Turns, at_once
 from forager.forage.validate import (
     HASH_SEEDS,
@@ -107,6 +107,16 @@ class _Job(NamedTuple):
 
     bugs: Sequence[OpenBug]
     tests: Sequence[str]
+
+
+class _Selected(NamedTuple):
+    """What runs with a bug at first."""
+
+    tests: Sequence[str]
+    reached: frozenset[str]
+    """Those that run its lines."""
+    shared: bool
+    """Whether any other test may depend on it."""
 
 
 class _Second(NamedTuple):
@@ -184,7 +194,7 @@ class Judge:
             if not selection.tests:
                 found[n] = Verdict(reason="unreached")
                 continue
-            bug = OpenBug(mutants, shared=selection.shared)
+            bug = OpenBug(mutants, shared=selection.shared, reached=frozenset(selection.reached))
             numbers[bug] = n
             jobs.append(_Job([bug], selection.tests))
 
@@ -194,19 +204,22 @@ class Judge:
                 found[numbers[bug]] = run if isinstance(run, Verdict) else self._told(bug, job.tests, run)
 
         await do(jobs)
-        breaking = [bug for bug in found if isinstance(bug, OpenBug) and bug.shared and bug.failing]
         if self._short:
+            opened = [bug for bug in found if isinstance(bug, OpenBug) and bug.shared]
+            breaking = [bug for bug in opened if not bug.own <= bug.seen_passing()]
             await do([_Job([bug], self._ordered(self._passing - bug.own)) for bug in breaking])
         return found
 
     def _told(self, bug: OpenBug, tests: Collection[str], run: TestRun) -> OpenBug | Verdict | None:
-        """What a first run says of a bug."""
+        """What a first run says of a bug; None where that is not what the whole suite will say."""
         good = bug.first(tests, run)
+        # One module that cannot be imported keeps pytest from running any test by name.
+        kept_from_running = run.exit_code == USAGE_ERROR and bool(frozenset(tests) - good - bug.failing)
         if bug.own == self._passing:
             bug.shared = False
         if bug.own == bug.failing == self._passing:
             reason: Reason = "nothing_passes"
-        elif not (run.complete or bug.failing) or self._unbounded(bug, good):
+        elif kept_from_running or not (good or bug.failing) or self._unbounded(bug, good):
             return None
         elif bug.shared or bug.failing:
             return bug
@@ -218,18 +231,17 @@ class Judge:
         """Whether a bug breaks so much of a sample that the rest of a long suite is needed."""
         return bug.shared and not self._short and len(good) <= (1 - MUCH) * len(bug.own)
 
-    def _select(self, mutants: Mutants) -> Selection | None:
+    def _select(self, mutants: Mutants) -> _Selected | None:
         """The tests of a bug's first run; None where it is not known which reach it."""
         if self._reach is None:
             return None
         found = [select(self._reach, self._passing, m.file, self._sources[m.file], m.start, m.end) for m in mutants]
-        chosen = union(frozenset(selection.tests) for selection in found)
+        reached = union(frozenset(selection.tests) for selection in found)
         shared = any(selection.shared for selection in found)
-        if shared:
-            chosen |= self._sample
+        chosen = reached | self._sample if shared else reached
         if self._takes(chosen) > MOST * self._takes(self._passing):
             chosen = self._passing
-        return Selection(tests=tuple(self._ordered(chosen)), shared=shared and chosen != self._passing)
+        return _Selected(self._ordered(chosen), reached, shared and chosen != self._passing)
 
     @cached_property
     def _short(self) -> bool:
@@ -285,10 +297,10 @@ class Judge:
         await at_once(finish(bug) for bug in group)
 
     async def _second(self, group: Sequence[OpenBug]) -> _Second:
-        """Run the tests that failed with each bug again, with it alone; show whether they pass with the others."""
+        """Run the tests that tell of each bug again, with it alone; show whether they pass with the others."""
         along, together = rest(group, self._takes)
         beside = dict(zip(group, along, strict=True))
-        jobs = [_Job([bug], self._ordered(bug.failing | tests)) for bug, tests in beside.items()]
+        jobs = [_Job([bug], self._ordered(self._twice(bug) | tests)) for bug, tests in beside.items()]
         jobs = [job for job in jobs if job.tests]
         more = [_Job(others, self._ordered(tests)) for others, tests in together]
         runs: dict[OpenBug, TestRun | Verdict] = {}
@@ -309,6 +321,12 @@ class Judge:
         await at_once([*map(one, self._parts(jobs)), *map(others, self._parts(more))])
         return _Second(runs, beside, frozenset(lonely))
 
+    def _twice(self, bug: OpenBug) -> frozenset[str]:
+        """Tests of a bug's first run that run again: all that reach it, if that takes no long time."""
+        if not bug.failing or self._takes(bug.reached) > SAMPLE:
+            return bug.failing
+        return bug.failing | bug.reached
+
     @staticmethod
     def _telling(job: _Job) -> frozenset[str]:
         """Tests of a second run that may tell of its bug: those that failed at first, or any where none did."""
@@ -318,7 +336,7 @@ class Judge:
         """Note what the whole suite tells of a group, and of each half of it where that does not reach its end or
         fails twice in a way that no bug explains."""
         most = MOST_FAILING * len(group) + self._baseline.not_passing
-        run = await self._run(places(group), self._baseline.passing, seed=HASH_SEEDS[1], most=most)
+        run = await self._run(places(group), self._baseline.passing, most=most)
         if len(group) == 1:
             if isinstance(run, Verdict):
                 group[0].unfit = run
@@ -331,7 +349,7 @@ class Judge:
                 if 0 < len(odd) < MUCH * len(self._passing):
                     odd -= await self._blame(group, odd, own=own)
             if odd:
-                again = await self._run(places(group), self._baseline.passing, seed=HASH_SEEDS[1], most=most)
+                again = await self._run(places(group), self._baseline.passing, most=most)
                 odd -= frozenset() if isinstance(again, Verdict) else note(group, again, odd)
             if not odd:
                 return
@@ -350,7 +368,7 @@ class Judge:
         """Runs of the `odd` tests: with all of a group, and while some fail with each part of it, and so on."""
         tests = odd | union(bug.own for bug in group) if own else odd
         most = MOST_FAILING * len(group) + self._baseline.not_passing
-        run = await self._run(places(group), self._ordered(tests), seed=HASH_SEEDS[1], most=most)
+        run = await self._run(places(group), self._ordered(tests), most=most)
         if isinstance(run, Verdict):
             run = TestRun()
         told = [_Part(group, odd, run)]
@@ -363,9 +381,9 @@ class Judge:
         return [part for told in parts for part in told]
 
     async def _finish(self, bug: OpenBug, second: _Second) -> Verdict:
-        """The verdict, after the second run of the tests that failed with the bug, alone, with those that others of
-        its group break and that are not expected to pass in the whole suite. Tests that pass in none of these run
-        once more."""
+        """The verdict, after the second run of the tests that tell of the bug, with it alone, and of those that
+        others of its group break and that are not expected to pass in the whole suite. Tests that pass in none of
+        these run once more."""
         if bug.unfit is not None:
             return bug.unfit
         run, along = second.runs.get(bug), second.along[bug]
@@ -374,7 +392,7 @@ class Judge:
         missed = odd = self._missed(bug)
         if run is not None:
             others = (missed & along) - union(tests for tests, _ in bug.evidence)
-            note([bug], run, bug.failing | others)
+            note([bug], run, self._twice(bug) | others)
             odd -= passed(run, others)
         for _ in range(1 if run is not None else 2):
             if odd:
@@ -481,7 +499,6 @@ class Judge:
         tests: Sequence[str],
         *,
         second: bool = False,
-        seed: str = "",
         most: int = 0,
     ) -> TestRun | Verdict:
         """One run with these mutants in the tree; a verdict where it shows that no task comes of them."""
@@ -492,7 +509,7 @@ class Judge:
                     self._engine,
                     self._suite,
                     timeout=self._limit(tests),
-                    hash_seed=seed or HASH_SEEDS[second],
+                    hash_seed=HASH_SEEDS[second],
                     files=apply_all(mutants, self._sources),
                     tests=self._asked(tests),
                     texts=TEXTS if second else 0,

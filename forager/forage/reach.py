@@ -71,8 +71,6 @@ class Selection(Record, frozen=True):
     """Node ids of those that run the changed lines, in the suite's order."""
     shared: bool = False
     """Whether the lines also run for no test in particular, so that any test may depend on them."""
-    seconds: float = 0.0
-    """Of the tests."""
 
 
 class _Recorded(Record, frozen=True):
@@ -199,7 +197,6 @@ def select(reach: Reach, passing: frozenset[str], file: str, source: bytes, star
     return Selection(
         tests=tuple(reach.tests[test] for test in names),
         shared=SHARED in found,
-        seconds=sum(reach.seconds[test] for test in names),
     )
 
 

@@ -16,7 +16,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -25,6 +25,7 @@ from forager.evaluate.canary import Canary, Place, choose, names_of, read_verdic
 from forager.evaluate.formats import problem_with_format, run_listed, test_modules
 from forager.evaluate.install import install, needs_install
 from forager.evaluate.place import Placed, patch_bytes, place
+from forager.evaluate.reuse import SharedRuns
 from forager.evaluate.reward import similarity
 from forager.evaluate.testrun import USAGE_ERROR, TestRun, file_of
 from forager.evaluate.trust import test_files
@@ -247,21 +248,6 @@ class _Grade:
         )
 
 
-class Runs(Protocol):
-    """How tests are run: as `formats.run_listed` does."""
-
-    async def __call__(
-        self,
-        sandbox: Sandbox,
-        task: Task,
-        tests: Sequence[str],
-        timeout: float,
-        *,
-        only: bool = False,
-        shuffle: int | None = None,
-    ) -> TestRun: ...
-
-
 async def grade_in(
     sandbox: Sandbox,
     task: Task,
@@ -269,15 +255,15 @@ async def grade_in(
     *,
     shuffle: int | None = None,
     only: bool = False,
-    run: Runs = run_listed,
+    shared: SharedRuns | None = None,
 ) -> tuple[Evaluation, str]:
     """Grade a patch in a sandbox that holds the task's untouched starting tree; the sandbox is used up by it.
 
     The counted run only: no canaries, similarity and reward left at 0. `shuffle` is the seed of another order of the
-    tests, `only` asks for FAIL_TO_PASS alone, `run` runs them. An empty patch grades the starting tree. Raises
-    `SandboxError`, `CapExceeded`.
+    tests, `only` asks for FAIL_TO_PASS alone; a shuffled run of all may be one of the `shared`. An empty patch grades
+    the starting tree. Raises `SandboxError`, `CapExceeded`.
     """
-    evaluation, _, log = await _count(sandbox, task, patch, shuffle, only, run)
+    evaluation, _, log = await _count(sandbox, task, patch, shuffle, only, shared)
     return evaluation, log
 
 
@@ -287,7 +273,7 @@ async def _count(
     patch: bytes,
     shuffle: int | None = None,
     only: bool = False,
-    run: Runs = run_listed,
+    shared: SharedRuns | None = None,
 ) -> tuple[Evaluation, TestRun | None, str]:
     placed = await place(sandbox, task, patch)
     if placed.refused:
@@ -306,9 +292,12 @@ async def _count(
     listed = (*task.FAIL_TO_PASS, *task.PASS_TO_PASS)
     # Pytest does not know the ids that SWE-bench's parsers cut or shortened: their files run whole.
     named = only and task.test_format == "pytest" and task.source != "swebench"
-    tests = await run(sandbox, task, listed, task.test_seconds, only=named, shuffle=shuffle)
+    if shared is not None and shuffle is not None and not only:
+        tests = await shared.run(sandbox, task, listed, shuffle)
+    else:
+        tests = await run_listed(sandbox, task, listed, task.test_seconds, only=named, shuffle=shuffle)
     if named and tests.exit_code == USAGE_ERROR:  # one of them cannot be found
-        tests = await run(sandbox, task, listed, task.test_seconds, shuffle=shuffle)
+        tests = await run_listed(sandbox, task, listed, task.test_seconds, shuffle=shuffle)
     return judge(task, tests, flags), tests, _log(placed, tests)
 
 

@@ -43,20 +43,12 @@ class SharedRuns:
         self._unfit: set[_Key] = set()
         """What did not come to its end once: then each task finds out for itself."""
 
-    async def run_listed(
-        self,
-        sandbox: Sandbox,
-        task: Task,
-        tests: Sequence[str],
-        timeout: float,
-        *,
-        only: bool = False,
-        shuffle: int | None = None,
-    ) -> TestRun:
-        """As `formats.run_listed`; a shuffled run of whole files that came to its end is not made again for another
+    async def run(self, sandbox: Sandbox, task: Task, tests: Sequence[str], shuffle: int) -> TestRun:
+        """As `formats.run_listed` in a shuffled order, but a run that came to its end is not made again for another
         task whose tree in the sandbox is the same. Raises what that does."""
-        if only or shuffle is None or task.test_format != "pytest" or task.source == "swebench":
-            return await run_listed(sandbox, task, tests, timeout, only=only, shuffle=shuffle)
+        timeout = task.test_seconds
+        if task.test_format != "pytest" or task.source == "swebench":
+            return await run_listed(sandbox, task, tests, timeout, shuffle=shuffle)
         key = _Key(
             environment=digest(task.environment) if task.environment is not None else "",
             image=task.image,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from typing import NamedTuple
 
 from forager.evaluate.testrun import TestRun
@@ -80,7 +80,7 @@ def places(group: Sequence[OpenBug]) -> Mutants:
     return tuple(mutant for bug in group for mutant in bug.mutants)
 
 
-def union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
+def union(sets: Iterable[Set[str]]) -> frozenset[str]:
     """All that is in any."""
     return frozenset().union(*sets)
 
@@ -148,7 +148,7 @@ def rest(group: Sequence[OpenBug], spent: Callable[[Collection[str]], float]) ->
         for n, others in lacking.items():
             along[n] |= others
     quiet = [n for n, bug in enumerate(group) if not bug.failing]
-    told = frozenset[str]().union(*(along[n] for n in quiet))
+    told = union(along[n] for n in quiet)
     if len(quiet) > 1 and told:
         together.append(([group[n] for n in quiet], told))
         for n in quiet:

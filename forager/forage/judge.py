@@ -28,6 +28,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import cached_property
+from operator import itemgetter
 from typing import NamedTuple
 
 import tenacity
@@ -194,7 +195,7 @@ class Judge:
             if not selection.tests:
                 found[n] = Verdict(reason="unreached")
                 continue
-            bug = OpenBug(mutants, shared=selection.shared, reached=frozenset(selection.reached))
+            bug = OpenBug(mutants, shared=selection.shared, reached=selection.reached)
             numbers[bug] = n
             jobs.append(_Job([bug], selection.tests))
 
@@ -239,18 +240,22 @@ class Judge:
         reached = union(frozenset(selection.tests) for selection in found)
         shared = any(selection.shared for selection in found)
         chosen = reached | self._sample if shared else reached
-        if self._takes(chosen) > MOST * self._takes(self._passing):
+        if self._takes(chosen) > MOST * self._takes_all:
             chosen = self._passing
         return _Selected(self._ordered(chosen), reached, shared and chosen != self._passing)
 
     @cached_property
+    def _takes_all(self) -> float:
+        return self._takes(self._passing)
+
+    @property
     def _short(self) -> bool:
-        return self._takes(self._passing) <= SHORT
+        return self._takes_all <= SHORT
 
     @cached_property
     def _sample(self) -> frozenset[str]:
         """All tests, or some of them, one of each module among these."""
-        every = max(1, math.ceil(self._takes(self._passing) / SAMPLE))
+        every = max(1, math.ceil(self._takes_all / SAMPLE))
         modules = {file_of(test): test for test in reversed(self._baseline.passing)}
         return frozenset((*self._baseline.passing[::every], *modules.values()))
 
@@ -431,11 +436,10 @@ class Judge:
         series = math.ceil(len(jobs) / (SERIES * self._slots.value)) * self._slots.value
         parts: list[list[_Job]] = [[] for _ in range(min(series, len(jobs)))]
         times = [0.0] * len(parts)
-        costs = {id(job): self._costs(job) for job in jobs}
-        for job in sorted(jobs, key=lambda job: costs[id(job)], reverse=True):
+        for cost, job in sorted(((self._costs(job), job) for job in jobs), key=itemgetter(0), reverse=True):
             shortest = times.index(min(times))
             parts[shortest].append(job)
-            times[shortest] += costs[id(job)]
+            times[shortest] += cost
         return parts
 
     def _costs(self, job: _Job) -> float:

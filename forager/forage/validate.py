@@ -18,7 +18,7 @@ from forager.evaluate.testrun import FAILURES, USAGE_ERROR, TestRun, file_of, ru
 from forager.forage.baseline import Baseline
 from forager.records import Record
 from forager.sandbox import Caps
-from forager.sandbox.docker import open_sandbox
+from forager.sandbox.docker import DockerSandbox, open_sandbox
 from forager.sandbox.engine import Engine
 
 HASH_SEEDS = ("0", "1729")
@@ -94,10 +94,7 @@ async def run_suite(
     Raises `SandboxError` when the engine fails, `CapExceeded` when the tests broke the container's limits,
     `UnfitError` when nothing will work.
     """
-    env = {"PYTHONHASHSEED": hash_seed}
-    async with await open_sandbox(
-        engine, suite.image, workdir=suite.workdir, run="forage", attempt=attempt, caps=CAPS, env=env
-    ) as sandbox:
+    async with await _container(engine, suite, hash_seed, attempt) as sandbox:
         for path, content in (files or {}).items():
             await sandbox.write_file(f"{suite.workdir}/{path}", content)
         return await run_tests(
@@ -112,6 +109,13 @@ async def run_suite(
             texts=texts,
             args=("--showlocals",) if locals_shown else (),
         )
+
+
+async def _container(engine: Engine, suite: Suite, hash_seed: str, attempt: str) -> DockerSandbox:
+    env = {"PYTHONHASHSEED": hash_seed}
+    return await open_sandbox(
+        engine, suite.image, workdir=suite.workdir, run="forage", attempt=attempt, caps=CAPS, env=env
+    )
 
 
 async def run_rounds(
@@ -129,15 +133,7 @@ async def run_rounds(
 
     Raises as `run_suite` does.
     """
-    async with await open_sandbox(
-        engine,
-        suite.image,
-        workdir=suite.workdir,
-        run="forage",
-        attempt=attempt,
-        caps=CAPS,
-        env={"PYTHONHASHSEED": hash_seed},
-    ) as sandbox:
+    async with await _container(engine, suite, hash_seed, attempt) as sandbox:
         return await run_series(
             sandbox,
             rounds,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from forager.errors import CapExceeded
 from forager.evaluate import grade, grade_in
-from forager.evaluate.formats import run_listed
 from forager.evaluate.reuse import SharedRuns
 from forager.models.registry import Models, ModelSpec
 from forager.records import Evaluation, Limits, Task, Trajectory
@@ -47,7 +46,7 @@ class EngineTrials:
         async with await open_sandbox(self._engine, name, workdir=task.workdir, run=RUN, attempt="grade") as sandbox:
             try:
                 diff = (patch or "").encode("utf-8", "surrogatepass")
-                run = run_listed if patch is None else self._solved.run_listed
-                return await grade_in(sandbox, task, diff, shuffle=shuffle, only=only, run=run)
+                shared = None if patch is None else self._solved
+                return await grade_in(sandbox, task, diff, shuffle=shuffle, only=only, shared=shared)
             except CapExceeded as error:
                 return Evaluation(resolved=False, flags=(error.what,), detail=str(error)), ""

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import importlib.metadata
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,7 +63,8 @@ def task(engine: Engine, base_image: str) -> Iterator[Task]:
     """A sound task among tests that are not."""
     files = _files()
     script = "set -e; cd /testbed; git init -q; git add -A; git -c user.name=a -c user.email=a@b commit -qm released"
-    tag = f"forager/tests-notes:{hashlib.sha256((base_image + script).encode() + files).hexdigest()[:16]}"
+    state = hashlib.sha256((base_image + script).encode() + files).hexdigest()[:16]
+    tag = f"forager/tests-notes:{state}-{os.getpid()}"  # each worker of pytest removes its own
     asyncio.run(
         add_layer(engine, parent=base_image, tag=tag, kind="test", script=script, files=files, workdir="/testbed")
     )
